@@ -1,0 +1,182 @@
+"""Atomic publication of data sets, and finding the one that a recipe already made.
+
+A data set is a folder `<room>/<name>/<digest>/`. It is filled under a temporary name, its manifest is
+written last, and a rename publishes it. `HEAD` beside the data sets names the one that is current.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medpipe.lake.digest import digest_value, sha256_file
+from medpipe.lake.files import fsync_path, naming_a_full_disk, temporary_sibling, write_bytes_atomically
+from medpipe.lake.layout import Lake
+from medpipe.lake.manifest import DatasetFile, Manifest, ManifestError, Recipe, read_manifest, write_manifest
+
+HEAD = "HEAD"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A published data set."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        """Digest of the logical content."""
+        return self.manifest.digest
+
+    def files(self, pattern: str = "*") -> list[Path]:
+        """The data files whose relative path matches a glob pattern, in name order."""
+        return [self.path / f.path for f in self.manifest.files if Path(f.path).match(pattern)]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a transform returns: the data set, and whether it was there already."""
+
+    dataset: Dataset
+    reused: bool
+
+
+@dataclass
+class Draft:
+    """A data set while it is being written: fill `path`, then set the facts."""
+
+    path: Path
+    content_digest: str | None = None
+    """Digest of the rows in order and their schema; of all file digests if left unset."""
+    rows: int = 0
+    rows_by_file: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    published: Dataset | None = None
+
+
+def _list_files(folder: Path, rows_by_file: dict[str, int]) -> tuple[DatasetFile, ...]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple(
+        DatasetFile(
+            path=path.relative_to(folder).as_posix(),
+            bytes=path.stat().st_size,
+            sha256=sha256_file(path),
+            rows=rows_by_file.get(path.relative_to(folder).as_posix()),
+        )
+        for path in paths
+    )
+
+
+@contextlib.contextmanager
+def publish(lake: Lake, room: str, *names: str, recipe: Recipe) -> Iterator[Draft]:
+    """Gives a draft to fill; on leaving the block without an error the draft becomes a data set.
+
+    Args:
+        lake: the lake.
+        room: the room that publishes.
+        names: the data set's name, one or more folder names.
+        recipe: what the data set is made of.
+
+    Yields:
+        The draft; its `published` is set once the block has been left.
+
+    Raises:
+        DiskFullError: the disk filled; the draft is removed and the current data set stays.
+    """
+    folder = lake.room(room, *names)
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = Draft(temporary_sibling(folder / "draft"))
+    draft.path.mkdir()
+    try:
+        with naming_a_full_disk(folder):
+            yield draft
+            files = _list_files(draft.path, draft.rows_by_file)
+            content = draft.content_digest or digest_value([[f.path, f.sha256] for f in files])
+            manifest = Manifest(
+                room=room,
+                name="/".join(names),
+                digest=digest_value([content, recipe.code_version]),
+                recipe=recipe,
+                rows=draft.rows,
+                bytes=sum(f.bytes for f in files),
+                files=files,
+                facts=draft.facts,
+            )
+            for file in files:
+                fsync_path(draft.path / file.path)
+            write_manifest(draft.path, manifest)
+            draft.published = Dataset(
+                _rename_into_place(draft.path, folder / manifest.digest, manifest), manifest
+            )
+            write_bytes_atomically(folder / HEAD, manifest.digest.encode())
+    finally:
+        shutil.rmtree(draft.path, ignore_errors=True)
+
+
+def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Path:
+    """Publishes the draft; equal content that is there already stays, with the newest recipe noted."""
+    if final.exists():
+        try:
+            read_manifest(final)
+        except ManifestError:
+            shutil.rmtree(final)
+        else:
+            write_manifest(final, manifest)
+            return final
+    draft.rename(final)
+    fsync_path(final.parent)
+    return final
+
+
+def current(lake: Lake, room: str, *names: str) -> Dataset:
+    """The data set that `HEAD` names.
+
+    Raises:
+        ManifestError: nothing was published yet, or its manifest is gone.
+    """
+    folder = lake.room(room, *names)
+    try:
+        digest = (folder / HEAD).read_text().strip()
+    except FileNotFoundError:
+        key = "/".join((room, *names))
+        raise ManifestError(f"{key} has no data set yet; materialise the asset {key} first") from None
+    return Dataset(folder / digest, read_manifest(folder / digest))
+
+
+def find_current(lake: Lake, room: str, *names: str) -> Dataset | None:
+    """Like `current`, but None where there is nothing to read."""
+    try:
+        return current(lake, room, *names)
+    except ManifestError:
+        return None
+
+
+def find_reusable(lake: Lake, room: str, *names: str, recipe: Recipe) -> Dataset | None:
+    """The data set that this recipe already made, now made current again; None if there is none.
+
+    A file that is missing or has another size makes a data set unusable.
+    """
+    folder = lake.room(room, *names)
+    if not folder.is_dir():
+        return None
+    for candidate in sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."):
+        try:
+            manifest = read_manifest(candidate)
+        except ManifestError:
+            continue
+        if manifest.recipe.digest == recipe.digest and _is_whole(candidate, manifest):
+            write_bytes_atomically(folder / HEAD, manifest.digest.encode())
+            return Dataset(candidate, manifest)
+    return None
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    return all(
+        (folder / file.path).is_file() and (folder / file.path).stat().st_size == file.bytes
+        for file in manifest.files
+    )

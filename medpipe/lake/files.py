@@ -1,0 +1,74 @@
+"""Durable file writes: a reader sees the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+class DiskFullError(OSError):
+    """The disk filled while a file was written; nothing that was good before is lost."""
+
+
+@contextlib.contextmanager
+def naming_a_full_disk(path: Path) -> Iterator[None]:
+    """Turns "no space left" into an error that names the place and the fix.
+
+    Raises:
+        DiskFullError: the disk or the quota below `path` is used up.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            error.errno,
+            f"no space left while writing {path}; what was there before is unchanged. "
+            "Free some space or set MEDPIPE_LAKE to a larger disk, then run again",
+        ) from error
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A name beside `path` that no finished data set can have."""
+    return path.parent / f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+
+
+def fsync_path(path: Path) -> None:
+    """Flushes a file or a folder's directory entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Writes `data` to `path` by way of a temporary file, fsync and rename.
+
+    Raises:
+        DiskFullError: the disk is full; the old file is unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(path)
+    try:
+        with naming_a_full_disk(path), temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_path(path.parent)
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON with sorted keys; see `write_bytes_atomically`."""
+    write_bytes_atomically(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))

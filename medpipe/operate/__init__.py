@@ -1,0 +1,1 @@
+"""Running the platform: the instance, the web servers, the demo."""

@@ -1,0 +1,1 @@
+"""The record kinds every room speaks of, their ids and content keys."""

@@ -1,0 +1,88 @@
+"""Settings of one medpipe installation: the only module that reads the environment."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """A setting names something that is not there; the message says which variable and the fix."""
+
+
+class Settings(BaseSettings):
+    """What a person can set from outside, each by one environment variable.
+
+    Paths are made absolute against the working directory, so that a process started elsewhere with
+    the same values (a Dagster worker, the trainer) sees the same state.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    home: Path = Field(default=Path(".medpipe"), validation_alias="MEDPIPE_HOME")
+    """Folder of all state: `lake/`, `dagster/`, `mlflow/`."""
+    lake_root: Path | None = Field(default=None, validation_alias="MEDPIPE_LAKE")
+    """Another root for data; `<home>/lake` if unset."""
+    sources: Path | None = Field(default=None, validation_alias="MEDPIPE_SOURCES")
+    """Folder of further catalog entries (`*.yaml`, `dataset_info.json`)."""
+    hub: Path | None = Field(default=None, validation_alias="MEDPIPE_HUB")
+    """Folder laid out as `<owner>/<repo>/<files>`, read instead of the hub."""
+    plan: str = Field(default="demo", validation_alias="MEDPIPE_PLAN")
+    """Stage plan: the name of a built-in one or the path of a YAML file."""
+    mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    """MLflow store; a SQLite file under `<home>/mlflow` if unset."""
+    mlflow_ui_url: str = Field(default="http://127.0.0.1:5000", validation_alias="MEDPIPE_MLFLOW_URL")
+    """Where people open MLflow; used in links."""
+    dagster_ui_url: str = Field(default="http://127.0.0.1:3000", validation_alias="MEDPIPE_DAGSTER_URL")
+    """Where people open Dagster; used in links."""
+    hf_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")
+    """A mirror of the hub."""
+    hf_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
+    """Credential for gated data sets; never logged."""
+
+    @field_validator("home", "lake_root", "sources", "hub", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else Path.cwd() / value.expanduser()
+
+    @field_validator("lake_root", "sources", "hub", "mlflow_tracking_uri", "hf_endpoint", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    def checked(self) -> Self:
+        """Returns the settings themselves.
+
+        Raises:
+            SettingsError: `MEDPIPE_HUB` or `MEDPIPE_SOURCES` names a folder that is not there.
+        """
+        for name, folder in (("MEDPIPE_HUB", self.hub), ("MEDPIPE_SOURCES", self.sources)):
+            if folder is not None and not folder.is_dir():
+                raise SettingsError(
+                    f"{name} names {folder}, which is not a folder; create it or unset {name}"
+                )
+        return self
+
+    @cached_property
+    def lake(self) -> Path:
+        """Root folder of all data sets."""
+        return self.lake_root or self.home / "lake"
+
+    @cached_property
+    def dagster_home(self) -> Path:
+        """Folder of Dagster's storage and its instance file."""
+        return self.home / "dagster"
+
+    @cached_property
+    def mlflow_home(self) -> Path:
+        """Folder of the default MLflow store."""
+        return self.home / "mlflow"
+
+    @property
+    def tracking_uri(self) -> str:
+        """The MLflow store that runs are written to."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow_home / 'mlflow.db'}"
