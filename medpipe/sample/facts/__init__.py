@@ -1,0 +1,1 @@
+"""Fact tables (YAML) the sample is composed from."""
