@@ -33,9 +33,17 @@ class Dataset:
         """Digest of the logical content."""
         return self.manifest.digest
 
-    def files(self, pattern: str = "*") -> list[Path]:
-        """The data files whose relative path matches a glob pattern, in name order."""
-        return [self.path / f.path for f in self.manifest.files if Path(f.path).match(pattern)]
+    def files(self, pattern: str | None = None) -> list[Path]:
+        """The data files whose whole relative path matches a glob pattern, in name order; all if None.
+
+        `*` stays within one folder: `part-*.parquet` does not find `rejected/part-00000.parquet`.
+        """
+        paths = [Path(file.path) for file in self.manifest.files]
+        return [
+            self.path / path
+            for path in paths
+            if pattern is None or (path.match(pattern) and len(path.parts) == len(Path(pattern).parts))
+        ]
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,17 @@ class Draft:
     facts: dict[str, Any] = field(default_factory=dict)
     published: Dataset | None = None
 
+    @property
+    def dataset(self) -> Dataset:
+        """What the draft became.
+
+        Raises:
+            RuntimeError: the block of `publish` has not been left yet.
+        """
+        if self.published is None:
+            raise RuntimeError(f"{self.path} is not published before the block of publish() is left")
+        return self.published
+
 
 def _list_files(folder: Path, rows_by_file: dict[str, int]) -> tuple[DatasetFile, ...]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -73,7 +92,7 @@ def _list_files(folder: Path, rows_by_file: dict[str, int]) -> tuple[DatasetFile
 
 
 @contextlib.contextmanager
-def publish(lake: Lake, room: str, *names: str, recipe: Recipe) -> Iterator[Draft]:
+def publish(lake: Lake, room: str, *names: str, recipe: Recipe, digest: str | None = None) -> Iterator[Draft]:
     """Gives a draft to fill; on leaving the block without an error the draft becomes a data set.
 
     Args:
@@ -81,6 +100,7 @@ def publish(lake: Lake, room: str, *names: str, recipe: Recipe) -> Iterator[Draf
         room: the room that publishes.
         names: the data set's name, one or more folder names.
         recipe: what the data set is made of.
+        digest: name of the data set where it has one of its own (a commit); computed if unset.
 
     Yields:
         The draft; its `published` is set once the block has been left.
@@ -100,7 +120,7 @@ def publish(lake: Lake, room: str, *names: str, recipe: Recipe) -> Iterator[Draf
             manifest = Manifest(
                 room=room,
                 name="/".join(names),
-                digest=digest_value([content, recipe.code_version]),
+                digest=digest or digest_value([content, recipe.code_version]),
                 recipe=recipe,
                 rows=draft.rows,
                 bytes=sum(f.bytes for f in files),
@@ -110,27 +130,28 @@ def publish(lake: Lake, room: str, *names: str, recipe: Recipe) -> Iterator[Draf
             for file in files:
                 fsync_path(draft.path / file.path)
             write_manifest(draft.path, manifest)
-            draft.published = Dataset(
-                _rename_into_place(draft.path, folder / manifest.digest, manifest), manifest
-            )
+            draft.published = _rename_into_place(draft.path, folder / manifest.digest, manifest)
             write_bytes_atomically(folder / HEAD, manifest.digest.encode())
     finally:
         shutil.rmtree(draft.path, ignore_errors=True)
 
 
-def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Path:
-    """Publishes the draft; equal content that is there already stays, with the newest recipe noted."""
+def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Dataset:
+    """Publishes the draft; whole files of equal content that are there already stay, with the new recipe."""
     if final.exists():
         try:
-            read_manifest(final)
+            present = read_manifest(final)
         except ManifestError:
-            shutil.rmtree(final)
-        else:
-            write_manifest(final, manifest)
-            return final
+            present = None
+        if present is not None and is_whole(final, present) and _names(present) >= _names(manifest):
+            # Equal content need not be equal bytes (another version of a writer), so the list of files stays.
+            noted = manifest.model_copy(update={"files": present.files, "bytes": present.bytes})
+            write_manifest(final, noted)
+            return Dataset(final, noted)
+        shutil.rmtree(final)
     draft.rename(final)
     fsync_path(final.parent)
-    return final
+    return Dataset(final, manifest)
 
 
 def current(lake: Lake, room: str, *names: str) -> Dataset:
@@ -159,23 +180,31 @@ def find_current(lake: Lake, room: str, *names: str) -> Dataset | None:
 def find_reusable(lake: Lake, room: str, *names: str, recipe: Recipe) -> Dataset | None:
     """The data set that this recipe already made, now made current again; None if there is none.
 
-    A file that is missing or has another size makes a data set unusable.
+    Of several, the current one. A file that is missing or has another size makes a data set unusable.
     """
     folder = lake.room(room, *names)
     if not folder.is_dir():
         return None
-    for candidate in sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."):
+    head = folder / HEAD
+    newest = head.read_text().strip() if head.is_file() else None
+    candidates = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+    for candidate in sorted(candidates, key=lambda path: (path.name != newest, path.name)):
         try:
             manifest = read_manifest(candidate)
         except ManifestError:
             continue
-        if manifest.recipe.digest == recipe.digest and _is_whole(candidate, manifest):
+        if manifest.recipe.digest == recipe.digest and is_whole(candidate, manifest):
             write_bytes_atomically(folder / HEAD, manifest.digest.encode())
             return Dataset(candidate, manifest)
     return None
 
 
-def _is_whole(folder: Path, manifest: Manifest) -> bool:
+def _names(manifest: Manifest) -> set[str]:
+    return {file.path for file in manifest.files}
+
+
+def is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether every file that the manifest lists is there with its size."""
     return all(
         (folder / file.path).is_file() and (folder / file.path).stat().st_size == file.bytes
         for file in manifest.files

@@ -7,8 +7,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from medpipe.lake.digest import FrameDigest
 
@@ -23,6 +21,9 @@ class ParquetSink:
     """
 
     def __init__(self, path: Path, *, schema: pl.Schema) -> None:
+        # Imported here: definitions reach this module and must load fast.
+        import pyarrow.parquet as pq
+
         self._schema = schema
         self._empty = schema.to_frame()
         self._writer = pq.ParquetWriter(path, self._empty.to_arrow().schema, compression="zstd")
@@ -56,7 +57,7 @@ class ParquetSink:
         end = waiting.height - waiting.height % ROW_GROUP_ROWS if whole_groups_only else waiting.height
         for start in range(0, end, ROW_GROUP_ROWS):
             group = waiting.slice(start, min(ROW_GROUP_ROWS, end - start))
-            table: pa.Table = group.to_arrow().cast(self._writer.schema)
+            table = group.to_arrow().cast(self._writer.schema)
             self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         rest = waiting.slice(end)
         self._waiting = [rest] if rest.height else []

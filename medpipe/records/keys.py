@@ -9,31 +9,35 @@ from __future__ import annotations
 
 import hashlib
 import io
+from string import ascii_lowercase, ascii_uppercase
 
 import polars as pl
 
 from medpipe.records.kinds import Kind
 
-_ROLE_NAMES = "|".join(
-    ("问题", "回答", "提问", "问", "答", "医生", "患者", "病人", "用户", "助手", "question", "answer", "user")
-    + ("assistant", "human", "instruction", "output", "response")
-)
+_CHINESE_ROLES = ("问题", "回答", "提问", "问", "答", "医生", "患者", "病人", "用户", "助手")
+_ENGLISH_ROLES = ["question", "answer", "user", "assistant", "human", "instruction", "output", "response"]
+_ROLE_NAMES = "|".join([*_CHINESE_ROLES, *_ENGLISH_ROLES])
 _ROLE_MARKERS = rf"(?m)(^|[\s。！？；.!?;])(?:{_ROLE_NAMES})\s*:|\[(?:{_ROLE_NAMES})\]"
-_DROPPED = r"[\s\p{P}\p{C}]"
-_KEPT_BESIDE_DIGITS = rf"({_DROPPED}?\p{{N}}+{_DROPPED}?)|{_DROPPED}"
+_SENTENCE_END = r"[?!。;…]\s*"
+_KEPT = r"[^\s\p{P}\p{C}\p{N}]+|\p{P}?\p{N}+(?:\p{P}? ?\p{P}?\p{N}+)*\p{P}?"
+"""Letters and symbols; and numbers with the punctuation that touches them. A space stays only between two
+numbers, so that `1 0` is not `10`. Extracting what stays is twice as fast as replacing what goes."""
 
 _FULL_WIDTH = [chr(code) for code in range(0xFF01, 0xFF5F)]
-_HALF_WIDTH = [chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)]
+_HALF_WIDTH_LOWER = [chr(code - 0xFEE0).lower() for code in range(0xFF01, 0xFF5F)]
 
 
 def fold(text: pl.Expr) -> pl.Expr:
     """The part of a text that identifies its content; String to String, never applied to the text itself."""
     return (
-        text.str.replace_many(_FULL_WIDTH, _HALF_WIDTH)
-        .str.to_lowercase()
-        .str.replace_all(_ROLE_MARKERS, "${1}")
+        text.str.replace_many(_FULL_WIDTH + list(ascii_uppercase), _HALF_WIDTH_LOWER + list(ascii_lowercase))
+        # A marker leaves a space: a question that ends with a digit must not run into its answer.
+        .str.replace_all(_ROLE_MARKERS, "${1} ")
+        .str.replace_all(_SENTENCE_END, "。")
         .str.replace_all(r"\s+", " ")
-        .str.replace_all(_KEPT_BESIDE_DIGITS, "${1}")
+        .str.extract_all(_KEPT)
+        .list.join("")
     )
 
 
@@ -58,14 +62,14 @@ def joined_content(kind: Kind) -> pl.Expr:
         case Kind.CONVERSATION:
             return _contents("turns")
         case Kind.PREFERENCE:
-            return pl.concat_str(_contents("prompt"), "chosen", "rejected")
+            return pl.concat_str(_contents("prompt"), "chosen", "rejected", separator=" ")
         case Kind.EXAM_ITEM:
-            options = pl.col("options").list.eval(pl.element().struct.field("text")).list.join("")
-            return pl.concat_str("question", options)
+            options = pl.col("options").list.eval(pl.element().struct.field("text")).list.join(" ")
+            return pl.concat_str("question", options, separator=" ")
 
 
 def _contents(turns: str) -> pl.Expr:
-    return pl.col(turns).list.eval(pl.element().struct.field("content")).list.join("")
+    return pl.col(turns).list.eval(pl.element().struct.field("content")).list.join(" ")
 
 
 def record_ids(frame: pl.DataFrame, *, kind: Kind, content: list[str]) -> pl.Series:

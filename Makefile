@@ -1,0 +1,49 @@
+# Everything a person does here; `make help` lists it.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+WORKERS ?= 2
+
+export DAGSTER_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help demo dev test test-quick lint types check install clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV) || { \
+	  echo "no $(PYTHON) with its venv module; on Debian: apt-get install python3.11-venv"; exit 1; }
+	@echo "installing the pinned dependencies into $(VENV) (some minutes the first time)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --root-user-action=ignore \
+	  --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(STAMP) ## create .venv with the pinned dependencies
+
+demo: $(STAMP) ## run the main job on the sample corpus that ships in the package
+	@$(BIN)/medpipe demo
+
+dev: $(STAMP) ## Dagster UI and MLflow UI on loopback, until Ctrl-C
+	@$(BIN)/medpipe dev
+
+test: $(STAMP) ## all tests (at most 30 minutes on two cores)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+test-quick: $(STAMP) ## the inner loop: without slow, browser and hub-server tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not slow and not browser and not hub'
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: $(STAMP) ## installed packages fit together, definitions load
+	@$(BIN)/python -m pip check
+	@$(BIN)/dagster definitions validate -w workspace.yaml
+
+clean: ## remove the virtual environment and caches, keep all state
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,61 @@
+"""Jobs and schedules: what a person starts with one click and what runs while nobody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from medpipe.asset_metadata import (
+    CORPUS_GROUP,
+    EVALUATION_GROUP,
+    NORMALIZED_GROUP,
+    PRETRAIN_GROUP,
+    RAW_GROUP,
+    TOKENS_GROUP,
+)
+from medpipe.catalog.source import Source
+
+DATA_GROUPS = (RAW_GROUP, NORMALIZED_GROUP, CORPUS_GROUP, TOKENS_GROUP)
+TRAINING_GROUPS = (PRETRAIN_GROUP, EVALUATION_GROUP)
+
+_RETRY_CRASHED_RUNS = {
+    "dagster/max_retries": "3",
+    "dagster/retry_strategy": "FROM_FAILURE",
+    "dagster/retry_on_asset_or_op_failure": "false",
+}
+
+refresh_corpus = dg.define_asset_job(
+    "refresh_corpus",
+    selection=dg.AssetSelection.groups(*DATA_GROUPS),
+    description="From the sources to shards and a new corpus snapshot; unchanged parts are reused.",
+)
+
+pretrain_curriculum = dg.define_asset_job(
+    "pretrain_curriculum",
+    selection=dg.AssetSelection.groups(*TRAINING_GROUPS),
+    description="The four stages on the newest corpus snapshot; finished stages are reused, a stopped one resumes.",
+    tags=_RETRY_CRASHED_RUNS,
+)
+
+full_pipeline = dg.define_asset_job(
+    "full_pipeline",
+    selection=dg.AssetSelection.all(),
+    description="Everything: sources, corpus, tokens, training, evaluation.",
+    tags=_RETRY_CRASHED_RUNS,
+)
+
+JOBS = (refresh_corpus, pretrain_curriculum, full_pipeline)
+
+
+def weekly_refresh(sources: Sequence[Source]) -> dg.ScheduleDefinition:
+    """Asks the hub for newer revisions every Monday at three and rebuilds what changed; off until switched on."""
+    ask_for_newer = {f"raw__{source.id}": {"config": {"refresh": True}} for source in sources}
+    return dg.ScheduleDefinition(
+        name="weekly_refresh",
+        job=refresh_corpus,
+        cron_schedule="0 3 * * 1",
+        execution_timezone="Asia/Shanghai",
+        run_config={"ops": ask_for_newer},
+        description="Newer revisions of all enabled sources, every Monday at 03:00.",
+    )

@@ -1,0 +1,1 @@
+"""One corpus from many sources: exact duplicates removed across them, quality tiers, the split."""

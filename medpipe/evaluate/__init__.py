@@ -1,0 +1,1 @@
+"""What a curriculum learned: the matrix checkpoint x domain, and its pictures."""

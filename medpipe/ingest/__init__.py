@@ -1,0 +1,1 @@
+"""Bytes in: hub snapshots pinned by revision, local folders, readers for every format."""

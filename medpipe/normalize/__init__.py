@@ -1,0 +1,1 @@
+"""A source's own records become documents, conversations or preferences."""

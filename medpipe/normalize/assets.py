@@ -1,0 +1,110 @@
+"""`normalized/<source>`: a source's rows as typed records, the rejected ones beside them."""
+
+from typing import Any
+
+import dagster as dg
+
+from medpipe.asset_metadata import (
+    NORMALIZED_GROUP,
+    OWNERS,
+    Rebuild,
+    dataset_metadata,
+    facts_table,
+    plain_failures,
+    preview,
+    reasons_table,
+    table_schema,
+)
+from medpipe.catalog.source import Source
+from medpipe.ingest.assets import raw_key, source_tags
+from medpipe.lake.dataset import Dataset, current
+from medpipe.lake.layout import Lake
+from medpipe.lake.parquet import scan_parts
+from medpipe.normalize.run import CODE_VERSION, normalize_source
+from medpipe.records.kinds import SCHEMAS, Kind, content_columns, polars_schema
+
+ROWS_ACCOUNTED = "rows_accounted"
+RECORDS_VALID = "records_valid"
+CHECKED_ROWS = 10_000
+
+
+def normalized_key(source: Source) -> dg.AssetKey:
+    """Key of a source's normalized asset."""
+    return dg.AssetKey(["normalized", source.id])
+
+
+def _checks(dataset: Dataset, kind: Kind) -> list[dg.AssetCheckResult]:
+    facts = dataset.manifest.facts
+    published, kept, rejected = facts["published"], facts["kept"], facts["rejected"]
+    schema = SCHEMAS[kind]
+    sample = (
+        scan_parts(dataset.files("part-*.parquet"), schema=polars_schema(schema)).head(CHECKED_ROWS).collect()
+    )
+    return [
+        dg.AssetCheckResult(
+            check_name=ROWS_ACCOUNTED,
+            passed=published == kept + rejected and kept > 0,
+            metadata={"published": published, "kept": kept, "rejected": rejected},
+            description="every published row is kept or rejected with a reason, and some are kept",
+        ),
+        dg.AssetCheckResult(
+            check_name=RECORDS_VALID, passed=schema.is_valid(sample), metadata={"rows checked": sample.height}
+        ),
+    ]
+
+
+def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition:
+    """The asset that normalises one source; its data version is the records' digest."""
+    key = normalized_key(source)
+    schema = polars_schema(SCHEMAS[source.kind])
+
+    @dg.asset(
+        key=key,
+        deps=[raw_key(source)],
+        description=(
+            f"{source.title} as records of kind '{source.kind.value}' with provenance: id, source, revision, "
+            "file and row. Rows that give no record lie in `rejected/` with their reason."
+        ),
+        group_name=NORMALIZED_GROUP,
+        owners=OWNERS,
+        kinds={"polars", "parquet"},
+        tags=source_tags(source),
+        metadata={"dagster/column_schema": table_schema(schema), "layout": source.layout.layout},
+        code_version=CODE_VERSION,
+        check_specs=[
+            dg.AssetCheckSpec(
+                ROWS_ACCOUNTED,
+                asset=key,
+                blocking=True,
+                description="Published rows = kept + rejected, kept > 0.",
+            ),
+            dg.AssetCheckSpec(
+                RECORDS_VALID, asset=key, blocking=True, description="Records agree with their schema."
+            ),
+        ],
+    )
+    def normalized(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+        with plain_failures():
+            raw = current(lake, "raw", source.id)
+            built = normalize_source(source, raw, lake=lake, force=config.force, progress=context.log.info)
+        facts = built.dataset.manifest.facts
+        by_file = [{"file": path, **counts} for path, counts in facts["by_file"].items()]
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(built.dataset.digest),
+            metadata={
+                **dataset_metadata(built.dataset, reused=built.reused),
+                "published rows": facts["published"],
+                "kept rows": facts["kept"],
+                "rejected rows": facts["rejected"],
+                "rejected by reason": reasons_table(facts["rejected_by_reason"]),
+                "by file": facts_table(by_file),
+                "preview": preview(
+                    built.dataset.files("part-*.parquet"),
+                    schema=schema,
+                    columns=["path", "row", "lang", "domain", *content_columns(source.kind)],
+                ),
+            },
+            check_results=_checks(built.dataset, source.kind),
+        )
+
+    return normalized

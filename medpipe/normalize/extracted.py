@@ -1,0 +1,81 @@
+"""What a layout makes of a batch of rows: records and rejections, nothing lost between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import polars as pl
+
+RAW_CHARACTERS = 2_000
+"""Characters of a rejected row that are kept."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """One row that gives no record."""
+
+    row: int
+    reason: str
+    detail: str | None
+    raw: str | None
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Rows on their way through a layout; a row is rejected once at most."""
+
+    rows: Sequence[int]
+    """Index of each row in its file."""
+    values: Sequence[Any]
+    """The parsed rows."""
+    rejections: dict[int, Rejection] = field(default_factory=dict)
+    """By position in the batch."""
+
+    def reject(self, position: int, reason: str, detail: str | None = None) -> None:
+        """Sets a row aside with the name of the rule and what exactly was wrong."""
+        if position not in self.rejections:
+            raw = raw_text(self.values[position])
+            self.rejections[position] = Rejection(self.rows[position], reason, detail, raw)
+
+    def reject_all(self, positions: pl.Series, reason: str, detail: str | None = None) -> None:
+        """`reject` for several rows."""
+        for position in positions.to_list():
+            self.reject(position, reason, detail)
+
+    def kept(self, records: pl.DataFrame) -> pl.DataFrame:
+        """The records of rows that were not rejected: `position` becomes `row` and `part`, in row order."""
+        rejected = pl.Series(list(self.rejections), dtype=pl.Int64)
+        rows = pl.Series(self.rows, dtype=pl.Int64)
+        records = records.filter(pl.col("position").is_in(rejected.implode()).not_()).sort(
+            "position", maintain_order=True
+        )
+        return records.select(
+            rows.gather(records["position"]).alias("row"),
+            pl.int_range(pl.len(), dtype=pl.Int32).over("position").alias("part"),
+            pl.exclude("position"),
+        )
+
+    def expect_object(self, position: int) -> dict[str, Any] | None:
+        """The row if it is an object; else None, and the row is rejected."""
+        value = self.values[position]
+        if type(value) is dict:
+            return value
+        self.reject(position, "unexpected_type", f"expected an object, got {type_name(value)}")
+        return None
+
+
+def raw_text(value: Any) -> str:
+    """A row as published, or as the JSON it was parsed from, cut to `RAW_CHARACTERS`."""
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return text[:RAW_CHARACTERS]
+
+
+_TYPE_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
+
+
+def type_name(value: Any) -> str:
+    """JSON type of a value for messages."""
+    return _TYPE_NAMES.get(type(value), "a number")

@@ -1,0 +1,1 @@
+"""Curriculum pretraining: plan, schedule, sample stream, model, loop, measure, checkpoints, trainer."""

@@ -1,0 +1,94 @@
+"""One curriculum over its four stages: the snapshot it pins and what its stages left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from medpipe.lake.digest import digest_value
+from medpipe.lake.files import write_json_atomically
+from medpipe.lake.layout import Lake
+from medpipe.pretrain.compile import CompiledPlan, compile_plan
+from medpipe.pretrain.plan import STAGES, Plan, PlanError
+from medpipe.pretrain.result import StageResult, read_result, stage_run_folder
+from medpipe.tokens.snapshot import CURRENT, read_snapshot
+
+PIN = "pinned.json"
+
+
+@dataclass(frozen=True)
+class FinishedStage:
+    """A complete stage and where it lies."""
+
+    result: StageResult
+    run_folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the stage's last checkpoint."""
+        return self.run_folder / self.result.checkpoint
+
+
+def _pin_path(plan: Plan, lake: Lake) -> Path:
+    return lake.runs(plan.name) / PIN
+
+
+def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
+    """Compiles a plan against the snapshot that its curriculum trains on.
+
+    The first stage pins the newest snapshot; the later ones keep to that pin, so that a refresh between
+    two stages does not disturb the curriculum.
+
+    Args:
+        plan: the plan.
+        lake: the lake.
+        stage: the stage that is about to run.
+
+    Raises:
+        PlanError: the plan does not fit the corpus, or a later stage runs before the first one.
+    """
+    path = _pin_path(plan, lake)
+    if stage == STAGES[0]:
+        compiled = compile_plan(plan, read_snapshot(lake, CURRENT), lake)
+        write_json_atomically(path, {"snapshot": compiled.snapshot})
+        return compiled
+    return compile_plan(plan, read_snapshot(lake, _pinned_snapshot(plan, lake)), lake)
+
+
+def _pinned_snapshot(plan: Plan, lake: Lake) -> str:
+    try:
+        return str(orjson.loads(_pin_path(plan, lake).read_bytes())["snapshot"])
+    except FileNotFoundError:
+        raise PlanError(
+            f"plan {plan.name}",
+            [f"no stage has run yet; materialise pretrain/{STAGES[0]} first, it pins the corpus snapshot"],
+        ) from None
+
+
+def finished_stages(plan: Plan, lake: Lake) -> list[FinishedStage]:
+    """The four stages of the pinned curriculum.
+
+    Raises:
+        PlanError: a stage is not complete.
+    """
+    compiled = compile_plan(plan, read_snapshot(lake, _pinned_snapshot(plan, lake)), lake)
+    folders = [stage_run_folder(lake, compiled, name) for name in STAGES]
+    results = [read_result(folder) for folder in folders]
+    missing = [name for name, result in zip(STAGES, results, strict=True) if result is None]
+    if missing:
+        raise PlanError(
+            f"plan {plan.name}",
+            [f"stage {name} is not complete; materialise pretrain/{name}" for name in missing],
+        )
+    return [
+        FinishedStage(result, folder)
+        for result, folder in zip(results, folders, strict=True)
+        if result is not None
+    ]
+
+
+def curriculum_digest(compiled: CompiledPlan) -> str:
+    """Digest of a whole curriculum: its last stage, which chains all before it, and its seed."""
+    return digest_value([compiled.stages[-1].digest, compiled.plan.seed])

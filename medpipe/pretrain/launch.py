@@ -1,0 +1,55 @@
+"""Command line and environment of the trainer process; imports neither torch nor dagster."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from medpipe.pretrain.guard import PARENT_VARIABLE
+from medpipe.pretrain.result import StageResult, is_current, read_result, stage_run_folder, trainer_failure
+
+__all__ = [
+    "StageResult",
+    "is_current",
+    "read_result",
+    "stage_run_folder",
+    "trainer_command",
+    "trainer_environment",
+    "trainer_failure",
+]
+
+
+def trainer_command(*, lake: Path, plan: str | Path, snapshot: str, stage: str) -> list[str]:
+    """Command that trains one stage under the guard.
+
+    Args:
+        lake: root folder of the lake.
+        plan: name of a built-in plan or path of a plan file.
+        snapshot: name of the corpus snapshot.
+        stage: name of the stage.
+    """
+    trainer = [sys.executable, "-m", "medpipe.pretrain.worker"]
+    guard = [sys.executable, "-m", "medpipe.pretrain.guard", "--"]
+    return [
+        *guard,
+        *trainer,
+        *("--lake", str(lake)),
+        *("--plan", str(plan)),
+        *("--snapshot", snapshot),
+        *("--stage", stage),
+    ]
+
+
+def trainer_environment() -> dict[str, str]:
+    """Variables to set in the trainer's environment, beside those it inherits.
+
+    Call it in the process that starts the trainer: the guard looks whether that one is still there.
+    """
+    return {
+        PARENT_VARIABLE: str(os.getpid()),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }

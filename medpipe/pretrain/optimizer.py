@@ -1,0 +1,80 @@
+"""AdamW with named groups, and its state by parameter name."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from medpipe.pretrain.plan import OptimizerSettings
+
+_STATE_KEYS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class OptimizerStateError(ValueError):
+    """Stored moments do not belong to this model."""
+
+
+def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
+    """AdamW over two groups: `decay` holds the matrices, `no_decay` norms and biases."""
+    named = list(model.named_parameters())
+    groups = [
+        {
+            "name": "decay",
+            "params": [(name, p) for name, p in named if p.dim() >= 2],
+            "weight_decay": settings.weight_decay,
+        },
+        {
+            "name": "no_decay",
+            "params": [(name, p) for name, p in named if p.dim() < 2],
+            "weight_decay": 0.0,
+        },
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.peak_learning_rate,
+        betas=settings.betas,
+        eps=settings.eps,
+        fused=True,
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the rate of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Moments and step counts as `<parameter name>.<key>`; empty before the first step."""
+    return {
+        f"{name}.{key}": optimizer.state[parameter][key].detach().cpu().contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter in optimizer.state
+        for key in _STATE_KEYS
+    }
+
+
+def load_optimizer_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    """Puts moments and step counts back, bit for bit; settings such as the rate are not touched.
+
+    Raises:
+        OptimizerStateError: a parameter's moments are missing, left over, or of another shape.
+    """
+    named = dict(model.named_parameters())
+    expected = {f"{name}.{key}" for name in named for key in _STATE_KEYS}
+    if set(tensors) != expected:
+        odd = sorted(set(tensors) ^ expected)[:3]
+        raise OptimizerStateError(f"optimizer state does not fit the model, for example {', '.join(odd)}")
+    for name, parameter in named.items():
+        state = {key: tensors[f"{name}.{key}"] for key in _STATE_KEYS}
+        if state["exp_avg"].shape != parameter.shape:
+            raise OptimizerStateError(
+                f"moments of {name} have shape {tuple(state['exp_avg'].shape)}, "
+                f"the parameter {tuple(parameter.shape)}"
+            )
+        # The fused kernel keeps the step count on the parameter's device.
+        optimizer.state[parameter] = {
+            key: value.to(device=parameter.device, dtype=torch.float32) for key, value in state.items()
+        }

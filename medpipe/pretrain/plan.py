@@ -1,0 +1,177 @@
+"""Reads a stage plan from YAML; every mistake is reported at once, each with the name it should have."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from medpipe.pretrain.plan_model import (
+    STAGES,
+    MixtureEntry,
+    ModelShape,
+    OptimizerSettings,
+    Plan,
+    PlanError,
+    Precision,
+    RateSegment,
+    Shape,
+    StagePlan,
+)
+
+__all__ = [
+    "STAGES",
+    "MixtureEntry",
+    "ModelShape",
+    "OptimizerSettings",
+    "Plan",
+    "PlanError",
+    "Precision",
+    "RateSegment",
+    "Shape",
+    "StagePlan",
+    "builtin_plans",
+    "find_plan",
+    "load_plan",
+    "parse_plan",
+]
+
+_MAX_REPAIRS = 20
+
+
+def builtin_plans() -> dict[str, Path]:
+    """Path of each plan that ships with the package, by name."""
+    folder = Path(str(resources.files("medpipe.pretrain"))) / "plans"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_plan(name_or_path: str | Path) -> Path:
+    """File of a plan: a built-in name, or the path of a YAML file.
+
+    Raises:
+        PlanError: there is neither.
+    """
+    known = builtin_plans()
+    if str(name_or_path) in known:
+        return known[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise PlanError(
+        str(name_or_path), [f"no such file and no built-in plan; the built-in ones are {', '.join(known)}"]
+    )
+
+
+def load_plan(name_or_path: str | Path) -> Plan:
+    """Reads and checks a plan.
+
+    Args:
+        name_or_path: name of a built-in plan, or path of a YAML file.
+
+    Raises:
+        PlanError: the file is missing, is no YAML, or has mistakes; all of them are listed.
+    """
+    path = find_plan(name_or_path)
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - safe subclass
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PlanError(str(path), [f"no readable YAML: {' '.join(str(error).split())}"]) from None
+    return parse_plan(values, origin=str(path))
+
+
+def parse_plan(values: Any, *, origin: str) -> Plan:
+    """Checks a plan given as plain values.
+
+    A misspelt field is reported, then read under the name it most likely means, so that the mistakes
+    behind it come to light in the same pass.
+
+    Raises:
+        PlanError: there are mistakes; all of them are listed.
+    """
+    if not isinstance(values, dict):
+        raise PlanError(origin, ["a plan is a mapping of fields; see medpipe/pretrain/plans/demo.yaml"])
+    problems: list[str] = []
+    values = copy.deepcopy(values)
+    for _ in range(_MAX_REPAIRS):
+        try:
+            plan = Plan.model_validate(values)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        else:
+            if problems:
+                break
+            return plan
+        unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
+        if not unknown:
+            problems += [_describe(detail) for detail in details]
+            break
+        problems += [_rename(values, detail) for detail in unknown]
+    raise PlanError(origin, problems)
+
+
+def _describe(detail: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def _rename(values: Any, detail: ErrorDetails) -> str:
+    """Describes an unknown field; renames it in `values` where a name is near and free, else drops it."""
+    *parents, name = detail["loc"]
+    holder: Any = values
+    for part in parents:
+        holder = holder[part]
+    known = _fields_at(tuple(parents))
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    value = holder.pop(name)
+    if near and near[0] not in holder:
+        holder[near[0]] = value
+    place = ".".join(str(part) for part in detail["loc"])
+    hint = f"did you mean '{near[0]}'?" if near else f"allowed are {', '.join(known)}"
+    return f"{place}: unknown field '{name}'; {hint}"
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields a section allows."""
+    model: Any = Plan
+    for part in location:
+        if isinstance(part, str):
+            model = _section_in(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _section_in(annotation: Any) -> Any:
+    """The section class inside an annotation such as `tuple[MixtureEntry, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _section_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe loader that refuses a key given twice, which YAML would silently overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Builds a mapping.
+
+        Raises:
+            yaml.constructor.ConstructorError: a key stands twice.
+        """
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the field '{key}' stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)

@@ -1,0 +1,155 @@
+"""Run folders and what a finished stage leaves in them; imports neither torch nor dagster."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from medpipe.lake.files import write_bytes_atomically, write_json_atomically
+from medpipe.lake.layout import Lake
+from medpipe.lake.manifest import ManifestError, read_manifest
+from medpipe.pretrain.compile import CompiledPlan, CompiledStage
+
+RESULT = "result.json"
+SPOOL = "metrics.jsonl"
+STAGE = "stage.json"
+CHECKPOINTS = "checkpoints"
+FAILURE = "failure.txt"
+
+
+class ResultError(ValueError):
+    """A run folder's result cannot be read; the message names it and the fix."""
+
+
+class StageResult(BaseModel):
+    """Facts of a finished stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    digest: str
+    steps: int
+    first_step: int
+    """Global optimizer steps before the stage."""
+    tokens: int
+    """Target tokens the stage trained on."""
+    seconds: float
+    """Time spent in training steps and checkpoints."""
+    loss_first: float
+    loss_last: float
+    bits_per_byte: dict[str, float]
+    """`all` and each domain."""
+    bits_per_byte_by_language: dict[str, dict[str, float]]
+    """Each domain, by language."""
+    validation: str
+    """Digest of the held-out shards that bits per byte were measured on."""
+    checkpoint: str
+    """Folder of the final checkpoint, relative to the run folder."""
+    tokens_by_source: dict[str, int]
+    parameters: int
+    device: str
+    precision: str
+    threads: int
+    sample: str | None = None
+    """A few lines the last stage's model wrote."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether losses and all bits per byte are finite numbers."""
+        values = (self.loss_first, self.loss_last, *self.bits_per_byte.values())
+        return all(math.isfinite(value) for value in values)
+
+
+def stage_run_folder(lake: Lake, compiled: CompiledPlan, stage: str) -> Path:
+    """Folder of one stage's run: `runs/<curriculum>/<stage digest>-<seed>`."""
+    plan = compiled.plan
+    return lake.runs(plan.name) / f"{compiled.stage(stage).digest}-{plan.seed}"
+
+
+def read_result(folder: Path) -> StageResult | None:
+    """The result in a run folder; None if the stage is not complete.
+
+    Raises:
+        ResultError: there is one, but it cannot be read.
+    """
+    path = folder / RESULT
+    try:
+        return StageResult.model_validate(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (orjson.JSONDecodeError, ValidationError) as error:
+        raise ResultError(
+            f"{path} cannot be read ({error}); remove that file and run the stage again: it goes on "
+            "from its last checkpoint"
+        ) from error
+
+
+def write_result(folder: Path, result: StageResult) -> None:
+    """Writes the result atomically: from then on the stage is complete."""
+    write_json_atomically(folder / RESULT, result.model_dump(mode="json"))
+
+
+def is_current(folder: Path, compiled: CompiledPlan) -> bool:
+    """Whether a stage needs no trainer.
+
+    It is complete, its checkpoint's files are there, and it was measured on the held-out text of the
+    compiled plan. Digests are not compared; the trainer does that before it goes on from a checkpoint.
+    """
+    result = read_result(folder)
+    if result is None or result.validation != compiled.validation_digest:
+        return False
+    try:
+        manifest = read_manifest(folder / result.checkpoint)
+    except ManifestError:
+        return False
+    paths = [(folder / result.checkpoint / file.path, file.bytes) for file in manifest.files]
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
+
+
+def write_failure(folder: Path, reason: str) -> None:
+    """Notes why a trainer ended without a result, for the one who started it."""
+    write_bytes_atomically(folder / FAILURE, reason.encode())
+
+
+def clear_failure(folder: Path) -> None:
+    """Forgets why an earlier trainer ended."""
+    (folder / FAILURE).unlink(missing_ok=True)
+
+
+def trainer_failure(folder: Path) -> str | None:
+    """Why the last trainer ended without a result; None if it could not say."""
+    try:
+        return (folder / FAILURE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def describe_stage(compiled: CompiledPlan, stage: CompiledStage) -> dict[str, Any]:
+    """What a stage is made of, as `stage.json` keeps it for people and for lineage."""
+    return {
+        "stage": stage.name,
+        "digest": stage.digest,
+        "parent": stage.parent,
+        "first_step": stage.first_step,
+        "steps": stage.steps,
+        "sequences_per_step": stage.sequences_per_step,
+        "sequence_length": stage.sequence_length,
+        "snapshot": compiled.snapshot,
+        "tokenizer": compiled.tokenizer.digest,
+        "components": [
+            {
+                "label": component.label,
+                "share": component.share,
+                "samples": component.samples,
+                "epochs": component.epochs,
+                "shards": [shard.key for shard in component.shards],
+            }
+            for component in stage.components
+        ],
+        "validation": [shard.key for shard in compiled.validation],
+        "plan": compiled.plan.model_dump(mode="json"),
+    }

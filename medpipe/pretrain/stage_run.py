@@ -1,0 +1,256 @@
+"""Runs one stage in its run folder: reuse, resume, train, measure, record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from tokenizers import Tokenizer
+
+from medpipe.lake.files import write_json_atomically
+from medpipe.lake.layout import Lake
+from medpipe.pretrain.bits_per_byte import BitsPerByte, HeldOutShard, measure
+from medpipe.pretrain.checkpoint import CheckpointError, newest_checkpoint, read_state, verify_checkpoint
+from medpipe.pretrain.compile import CompiledPlan, CompiledStage
+from medpipe.pretrain.corpus import ShardInfo
+from medpipe.pretrain.dataset import StageData
+from medpipe.pretrain.generate import Sampling, generate_text
+from medpipe.pretrain.guard import run_lock
+from medpipe.pretrain.loop import train
+from medpipe.pretrain.model import count_parameters, device_and_precision
+from medpipe.pretrain.plan import STAGES
+from medpipe.pretrain.result import (
+    CHECKPOINTS,
+    SPOOL,
+    STAGE,
+    StageResult,
+    describe_stage,
+    read_result,
+    stage_run_folder,
+    write_result,
+)
+from medpipe.pretrain.stop import Progress, StopRequest
+from medpipe.pretrain.training import Training
+from medpipe.records.kinds import Split
+from medpipe.tokens.shard import OpenShard, open_shards
+from medpipe.tracking.spool import Spool, read_events
+
+if TYPE_CHECKING:
+    from medpipe.tokens.snapshot import CorpusSnapshot
+
+
+class ParentMissingError(RuntimeError):
+    """The stage before is not complete."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Outcome of `StageRun.run`."""
+
+    result: StageResult
+    reused: bool
+    """Nothing was trained: the stage was complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRun:
+    """One stage and the lake it runs in."""
+
+    compiled: CompiledPlan
+    stage: CompiledStage
+    lake: Lake
+    snapshot: CorpusSnapshot
+    """The corpus the plan was compiled with."""
+    progress: Progress
+    """Told what happens, a line at a time."""
+    stop: StopRequest
+    """Looked at between steps."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return stage_run_folder(self.lake, self.compiled, self.stage.name)
+
+    def run(self) -> Finished:
+        """Brings the stage to its end, from wherever an earlier process left it.
+
+        Raises:
+            ParentMissingError: the stage before is not complete.
+            RunLockedError: another process trains in this run folder.
+            CheckpointError: checkpoints are damaged or of another stage.
+            ShardError: a shard is damaged or of another tokenizer.
+            Stopped: asked to stop; a checkpoint is saved.
+            NonFiniteError: loss or gradient is not finite.
+        """
+        folder = self.folder
+        with run_lock(folder):
+            result = self._complete_already()
+            if result is not None:
+                return Finished(result, reused=True)
+            parent = self._parent_checkpoint()
+            if self.compiled.plan.threads is not None:
+                torch.set_num_threads(self.compiled.plan.threads)
+            write_json_atomically(folder / STAGE, describe_stage(self.compiled, self.stage))
+            training = self._prepare(parent)
+            with Spool(folder / SPOOL) as spool:
+                spool.truncate_after(training.step)
+                checkpoint = train(
+                    training,
+                    checkpoints=folder / CHECKPOINTS,
+                    spool=spool,
+                    progress=self.progress,
+                    stop=self.stop,
+                )
+                result = self._record(training, checkpoint, spool)
+            return Finished(result, reused=False)
+
+    def _complete_already(self) -> StageResult | None:
+        """The result, if its checkpoint is whole and was measured on the same held-out text."""
+        result = read_result(self.folder)
+        if result is None:
+            return None
+        try:
+            verify_checkpoint(self.folder / result.checkpoint)
+        except CheckpointError as error:
+            self.progress(f"was complete, but {error}; training again from the checkpoint before")
+            return None
+        if result.validation != self.compiled.validation_digest:
+            self.progress("complete, but the held-out text changed; measuring again")
+            return None
+        self.progress(f"reused, nothing changed since it was trained ({self.folder})")
+        return result
+
+    def _parent_checkpoint(self) -> Path | None:
+        """The final checkpoint of the stage before, verified; None for the first stage."""
+        parent = self.compiled.parent(self.stage.name)
+        if parent is None:
+            return None
+        folder = stage_run_folder(self.lake, self.compiled, parent.name)
+        result = read_result(folder)
+        if result is None:
+            raise ParentMissingError(
+                f"goes on from {parent.name}, which is not complete in {folder}; "
+                f"materialise pretrain/{parent.name} first"
+            )
+        path = folder / result.checkpoint
+        try:
+            verify_checkpoint(path)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}; materialise pretrain/{parent.name} again to restore it"
+            ) from None
+        digest = read_state(path).stage_digest
+        if digest != parent.digest:
+            raise CheckpointError(
+                f"checkpoint {path} is of stage digest {digest}, not {parent.digest}; "
+                f"remove {folder} and materialise pretrain/{parent.name} again"
+            )
+        return path
+
+    def _prepare(self, parent: Path | None) -> Training:
+        """Model, data and counters at the point to go on from."""
+        compiled, stage = self.compiled, self.stage
+        data = StageData(
+            stage,
+            [shard.tokens for shard in self._open(stage.shards, Split.TRAIN)],
+            seed=compiled.plan.seed,
+            eos_id=compiled.tokenizer.eos_id,
+        )
+        training = Training.begin(compiled, stage, data=data, compute=device_and_precision(compiled.plan))
+        own = newest_checkpoint(self.folder / CHECKPOINTS, stage_digest=stage.digest, warn=self.progress)
+        start = own or parent
+        if start is not None:
+            for difference in training.restore(start):
+                self.progress(f"{difference}; the run goes on equivalent, maybe not equal bit for bit")
+        if own is not None:
+            origin = f"resuming after step {training.step - stage.first_step} of {stage.steps}"
+        else:
+            origin = "starting from fresh weights" if start is None else "going on from the stage before"
+        self.progress(
+            f"{origin}; {count_parameters(training.model):,} parameters on {training.compute.device.type} "
+            f"in {training.compute.precision.value}, {torch.get_num_threads()} threads, {stage.steps} steps "
+            f"of {stage.sequences_per_step * stage.sequence_length:,} tokens"
+        )
+        return training
+
+    def _open(self, shards: tuple[ShardInfo, ...], split: Split) -> list[OpenShard]:
+        """The shards, in that order."""
+        opened = {
+            (shard.domain, shard.source, shard.name): shard
+            for shard in open_shards(self.lake, self.snapshot, split=split)
+        }
+        return [opened[shard.domain, shard.source, shard.name] for shard in shards]
+
+    def _measure(self, training: Training) -> BitsPerByte:
+        """Bits per byte of the model on the plan's held-out text."""
+        compiled = self.compiled
+        shards = self._open(compiled.validation, Split.VALIDATION)
+        return measure(
+            training.model,
+            training.compute,
+            [HeldOutShard(domain=s.domain, tokens=s.tokens, documents=s.document_index()) for s in shards],
+            sequence_length=training.stage.sequence_length,
+            eos_id=compiled.tokenizer.eos_id,
+            batch_sequences=training.micro_batch,
+            tokens_per_domain=compiled.plan.validation_tokens,
+            check=self.stop.check,
+        )
+
+    def _record(self, training: Training, checkpoint: Path, spool: Spool) -> StageResult:
+        """Measures the finished stage, notes its checkpoint, and writes the result last."""
+        stage = self.stage
+        self.progress("measuring bits per byte on held-out text")
+        bits = self._measure(training)
+        relative = checkpoint.relative_to(self.folder).as_posix()
+        self._note_checkpoint(training, relative, bits, spool)
+        by_source = training.tokens_by_source[stage.name]
+        if training.loss_first is None or training.loss_last is None:
+            raise AssertionError("a finished stage has taken at least one step")
+        result = StageResult(
+            stage=stage.name,
+            digest=stage.digest,
+            steps=stage.steps,
+            first_step=stage.first_step,
+            tokens=by_source.total(),
+            seconds=round(training.seconds, 3),
+            loss_first=training.loss_first,
+            loss_last=training.loss_last,
+            bits_per_byte=bits.as_metrics(),
+            bits_per_byte_by_language=bits.by_domain_and_language,
+            validation=self.compiled.validation_digest,
+            checkpoint=relative,
+            tokens_by_source=dict(by_source),
+            parameters=count_parameters(training.model),
+            device=training.compute.device.type,
+            precision=training.compute.precision.value,
+            threads=torch.get_num_threads(),
+            sample=self._write_sample(training) if stage.name == STAGES[-1] else None,
+        )
+        write_result(self.folder, result)
+        self.progress(f"complete, {bits.overall:.3f} bits per byte on held-out text")
+        return result
+
+    def _note_checkpoint(self, training: Training, relative: str, bits: BitsPerByte, spool: Spool) -> None:
+        """Spools the checkpoint once: a process killed before the result was written may have done so."""
+        values = {f"eval/bits_per_byte/{name}": value for name, value in bits.as_metrics().items()}
+        for event in read_events(spool.path):
+            if event.kind == "checkpoint" and event.step == training.step and event.values == values:
+                return
+        spool.checkpoint(
+            relative, name=self.stage.name, step=training.step, tokens=training.tokens, values=values
+        )
+
+    def _write_sample(self, training: Training) -> str:
+        """A few lines of text, one a prompt of the plan."""
+        compiled = self.compiled
+        tokenizer = Tokenizer.from_file(str(compiled.tokenizer.path))
+        settings = compiled.plan.sample
+        sampling = Sampling(max_new_tokens=settings.tokens, top_k=settings.top_k, seed=compiled.plan.seed)
+        return "\n".join(
+            generate_text(
+                training.model, tokenizer, prompt, eos_id=compiled.tokenizer.eos_id, sampling=sampling
+            )
+            for prompt in settings.prompts
+        )

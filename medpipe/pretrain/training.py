@@ -1,0 +1,198 @@
+"""A stage in training: everything a checkpoint holds, alive, and the step that moves it on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from medpipe.pretrain.batch import IGNORED, Batch
+from medpipe.pretrain.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from medpipe.pretrain.compile import CompiledPlan, CompiledStage
+from medpipe.pretrain.dataset import StageData, batch_tensors
+from medpipe.pretrain.model import Compute, build_model, logits_of
+from medpipe.pretrain.optimizer import build_optimizer, set_learning_rate
+from medpipe.pretrain.rng import restore_rng, rng_state, seed_everything
+from medpipe.pretrain.schedule import step_learning_rate
+
+
+class NonFiniteError(ArithmeticError):
+    """Loss or gradient is NaN or infinite; the message names step and batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What one optimizer step did."""
+
+    loss: float
+    """Mean cross entropy in nats over the step's target tokens."""
+    gradient_norm: float
+    """Global norm before clipping."""
+    learning_rate: float
+    tokens: int
+    """Target tokens."""
+
+
+def batch_loss(model: nn.Module, compute: Compute, batch: Batch, *, micro_batch: int) -> float:
+    """Mean loss of a batch over its target tokens; gradients are added to the parameters.
+
+    Every micro batch is weighted by its number of target tokens, so accumulated gradients equal those of
+    the whole batch up to rounding, padding or not.
+    """
+    total = batch.target_tokens
+    loss_sum = 0.0
+    for start in range(0, len(batch.input_ids), micro_batch):
+        tensors = batch_tensors(batch.rows(start, start + micro_batch), compute.device)
+        targets = tensors.pop("targets")
+        logits = logits_of(model, compute, **tensors)
+        loss = functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        (loss / total).backward()  # type: ignore[no-untyped-call]
+        loss_sum += loss.item()
+    return loss_sum / total
+
+
+@dataclass(kw_only=True)
+class Training:
+    """Model, optimizer and counters of one stage."""
+
+    compiled: CompiledPlan
+    stage: CompiledStage
+    data: StageData
+    compute: Compute
+    model: nn.Module
+    optimizer: torch.optim.AdamW
+    step: int
+    """Global optimizer steps taken."""
+    tokens: int = 0
+    """Target tokens trained on since the curriculum began."""
+    tokens_by_source: dict[str, Counter[str]] = field(default_factory=dict)
+    loss_first: float | None = None
+    loss_last: float | None = None
+    seconds: float = 0.0
+
+    @classmethod
+    def begin(
+        cls, compiled: CompiledPlan, stage: CompiledStage, *, data: StageData, compute: Compute
+    ) -> Training:
+        """A fresh model with the plan's seed, at the stage's first step."""
+        seed_everything(compiled.plan.seed)
+        model = build_model(compiled.plan, compiled.tokenizer, compute)
+        return cls(
+            compiled=compiled,
+            stage=stage,
+            data=data,
+            compute=compute,
+            model=model,
+            optimizer=build_optimizer(model, compiled.plan.optimizer),
+            step=stage.first_step,
+        )
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences of one forward pass."""
+        return self.compiled.plan.micro_batch_sequences or self.stage.sequences_per_step
+
+    @property
+    def cursor(self) -> int:
+        """Next sample index of the stage."""
+        return (self.step - self.stage.first_step) * self.stage.sequences_per_step
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the stage has taken all its steps."""
+        return self.step >= self.stage.first_step + self.stage.steps
+
+    def train_step(self) -> StepResult:
+        """Takes the next optimizer step.
+
+        Raises:
+            NonFiniteError: the loss or the gradient is not finite; the weights are unchanged.
+        """
+        samples = self.data.samples(self.cursor, self.cursor + self.stage.sequences_per_step)
+        batch = self.data.read(samples)
+        rate = step_learning_rate(self.step, self.compiled.plan)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = batch_loss(self.model, self.compute, batch, micro_batch=self.micro_batch)
+        norm = nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.compiled.plan.optimizer.gradient_clip
+        ).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise NonFiniteError(
+                f"step {self.step + 1} of stage {self.stage.name}: loss {loss}, gradient norm {norm}; the "
+                f"batch is {self.data.describe(samples)}. The last checkpoint is intact; look at these "
+                "windows, lower optimizer.peak_learning_rate, or use precision fp32"
+            )
+        self.optimizer.step()
+        self.step += 1
+        self.tokens += batch.target_tokens
+        self.tokens_by_source.setdefault(self.stage.name, Counter()).update(
+            self.data.tokens_by_source(samples)
+        )
+        self.loss_first = loss if self.loss_first is None else self.loss_first
+        self.loss_last = loss
+        return StepResult(loss=loss, gradient_norm=norm, learning_rate=rate, tokens=batch.target_tokens)
+
+    def state(self) -> TrainingState:
+        """The counters and generators as a checkpoint keeps them."""
+        return TrainingState(
+            curriculum=self.compiled.plan.name,
+            seed=self.compiled.plan.seed,
+            stage=self.stage.name,
+            stage_digest=self.stage.digest,
+            step=self.step,
+            cursor=self.cursor,
+            tokens=self.tokens,
+            tokens_by_source={name: dict(counts) for name, counts in self.tokens_by_source.items()},
+            loss_first=self.loss_first,
+            loss_last=self.loss_last,
+            seconds=self.seconds,
+            rng=rng_state(),
+            tokenizer=self.compiled.tokenizer.digest,
+            shards=tuple(shard.key for shard in self.stage.shards),
+            device=self.compute.device.type,
+            precision=self.compute.precision.value,
+            threads=torch.get_num_threads(),
+            micro_batch_sequences=self.micro_batch,
+            torch_version=torch.__version__,
+        )
+
+    def save(self, folder: Path) -> Path:
+        """Writes a checkpoint into the run's `checkpoints` folder; see `save_checkpoint`."""
+        return save_checkpoint(
+            folder,
+            model=self.model,
+            optimizer=self.optimizer,
+            state=self.state(),
+            tokenizer=self.compiled.tokenizer,
+            keep=self.compiled.plan.keep_checkpoints,
+        )
+
+    def restore(self, path: Path) -> list[str]:
+        """Goes on from a verified checkpoint: of this stage, or the final one of the stage before.
+
+        Returns:
+            What differs from the process that wrote it, so that the rest of the run is equivalent to an
+            uninterrupted one but maybe not equal bit for bit.
+        """
+        state = load_checkpoint(path, model=self.model, optimizer=self.optimizer)
+        here = self.state()
+        self.step, self.tokens = state.step, state.tokens
+        self.tokens_by_source = {name: Counter(counts) for name, counts in state.tokens_by_source.items()}
+        if state.stage_digest == self.stage.digest:
+            self.loss_first, self.loss_last = state.loss_first, state.loss_last
+            self.seconds = state.seconds
+        restore_rng(state.rng)
+        differing = ("device", "precision", "threads", "micro_batch_sequences", "torch_version")
+        return [
+            f"{name} was {getattr(state, name)}, is {getattr(here, name)}"
+            for name in differing
+            if getattr(state, name) != getattr(here, name)
+        ]

@@ -1,0 +1,117 @@
+"""The trainer process: `python -m medpipe.pretrain.worker --lake … --plan … --snapshot … --stage …`.
+
+Exit status: 0 the stage is complete (trained now or reused), 75 stopped by a signal with a checkpoint
+saved, 1 an error that is named, 2 a usage error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from medpipe.lake.files import DiskFullError
+from medpipe.lake.layout import Lake
+from medpipe.lake.manifest import ManifestError
+from medpipe.pretrain.compile import CompiledPlan, compile_plan
+from medpipe.pretrain.guard import RunLockedError
+from medpipe.pretrain.plan import STAGES, PlanError, load_plan
+from medpipe.pretrain.result import ResultError, clear_failure, stage_run_folder, write_failure
+from medpipe.pretrain.stop import Progress, Stopped, StopRequest
+from medpipe.tokens.shard import ShardError
+from medpipe.tokens.snapshot import CorpusSnapshot, SnapshotError, read_snapshot
+
+EXIT_STOPPED = 75
+"""The run can be taken up again (EX_TEMPFAIL)."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Trains one stage; see the module's text for the exit status."""
+    stop = StopRequest()
+    stop.install()
+    parser = argparse.ArgumentParser(prog="python -m medpipe.pretrain.worker")
+    parser.add_argument("--lake", type=Path, required=True, help="root folder of the lake")
+    parser.add_argument("--plan", required=True, help="name of a built-in plan or path of a plan file")
+    parser.add_argument("--snapshot", required=True, help="name of the corpus snapshot")
+    parser.add_argument("--stage", required=True, choices=STAGES)
+    options = parser.parse_args(arguments)
+    with _reporting(options.stage) as progress:
+        lake = Lake(options.lake)
+        try:
+            snapshot = read_snapshot(lake, options.snapshot)
+            compiled = compile_plan(load_plan(options.plan), snapshot, lake)
+        except (PlanError, ManifestError, SnapshotError) as error:
+            progress(f"error: {error}")
+            return 1
+        return _train(compiled, options.stage, snapshot, lake, progress, stop)
+
+
+def _train(
+    compiled: CompiledPlan,
+    stage: str,
+    snapshot: CorpusSnapshot,
+    lake: Lake,
+    progress: Progress,
+    stop: StopRequest,
+) -> int:
+    """Runs the stage; leaves the reason in the run folder where it does not come to its end."""
+    progress("loading torch")
+    # Imported here so that a mistake in plan or options is answered before torch is loaded.
+    from medpipe.pretrain.checkpoint import CheckpointError
+    from medpipe.pretrain.stage_run import ParentMissingError, StageRun
+    from medpipe.pretrain.training import NonFiniteError
+
+    expected = (
+        CheckpointError,
+        DiskFullError,
+        NonFiniteError,
+        ParentMissingError,
+        ResultError,
+        RunLockedError,
+        ShardError,
+    )
+    folder = stage_run_folder(lake, compiled, stage)
+    clear_failure(folder)
+    run = StageRun(
+        compiled=compiled,
+        stage=compiled.stage(stage),
+        lake=lake,
+        snapshot=snapshot,
+        progress=progress,
+        stop=stop,
+    )
+    try:
+        run.run()
+    except Stopped as reason:
+        progress(str(reason))
+        write_failure(folder, str(reason))
+        return EXIT_STOPPED
+    except expected as error:
+        progress(f"error: {error}")
+        with contextlib.suppress(OSError):
+            write_failure(folder, str(error))
+        return 1
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            write_failure(folder, f"unexpected {type(error).__name__}: {error}")
+        raise
+    return 0
+
+
+@contextlib.contextmanager
+def _reporting(stage: str) -> Iterator[Progress]:
+    """Progress lines go to Dagster where it started this process, else to stderr."""
+    if "DAGSTER_PIPES_CONTEXT" in os.environ:
+        from dagster_pipes import open_dagster_pipes
+
+        with open_dagster_pipes() as pipes:
+            yield lambda text: pipes.log.info(f"{stage}: {text}")
+    else:
+        yield lambda text: print(f"{stage}: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

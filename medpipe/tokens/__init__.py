@@ -1,0 +1,1 @@
+"""The corpus as token ids: tokenizer, shards, and the snapshot that pins both."""

@@ -1,0 +1,236 @@
+"""`tokenizer`, `shards/<domain>` and `snapshot`: the corpus as token ids that a trainer maps into memory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from medpipe.asset_metadata import (
+    OWNERS,
+    REUSED,
+    TOKENS_GROUP,
+    Rebuild,
+    dataset_metadata,
+    facts_table,
+    plain_failures,
+    table_schema,
+)
+from medpipe.catalog.source import Source
+from medpipe.curate.assets import DOCUMENTS_KEY
+from medpipe.lake.dataset import Dataset, current, find_current
+from medpipe.lake.layout import Lake
+from medpipe.records.kinds import Domain
+from medpipe.tokens.shard import verify_shard
+from medpipe.tokens.shards import SHARD_CODE_VERSION, ShardConfig, build_shards
+from medpipe.tokens.snapshot import build_snapshot
+from medpipe.tokens.tokenizer import TOKENIZER_CODE_VERSION, TokenizerConfig, train_tokenizer
+from medpipe.tokens.writer import DOCUMENT_INDEX_SCHEMA
+
+TOKENIZER_KEY = dg.AssetKey(["tokenizer"])
+SNAPSHOT_KEY = dg.AssetKey(["snapshot"])
+ROUND_TRIP = "round_trip"
+SHARDS_VERIFIED = "shards_verified"
+
+
+def shards_key(domain: Domain) -> dg.AssetKey:
+    """Key of a domain's shards."""
+    return dg.AssetKey(["shards", domain.value])
+
+
+def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=TOKENIZER_KEY,
+        deps=[DOCUMENTS_KEY],
+        description=(
+            f"Byte-level BPE of {tokenizer_config.vocabulary_size:,} entries, trained once on a sample of the training "
+            "documents stratified by domain and then pinned: a refresh of the corpus never changes it."
+        ),
+        group_name=TOKENS_GROUP,
+        owners=OWNERS,
+        kinds={"tokenizers"},
+        metadata={"vocabulary": tokenizer_config.vocabulary_size, "special tokens": ", ".join(tokenizer_config.special_tokens)},
+        code_version=TOKENIZER_CODE_VERSION,
+        check_specs=[
+            dg.AssetCheckSpec(
+                ROUND_TRIP,
+                asset=TOKENIZER_KEY,
+                blocking=True,
+                description="Decoding gives back every sampled validation text.",
+            )
+        ],
+    )
+    def tokenizer(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+        with plain_failures():
+            built = train_tokenizer(
+                current(lake, "corpus", "documents"),
+                lake=lake,
+                config=tokenizer_config,
+                force=config.force,
+                progress=context.log.info,
+            )
+        facts = built.dataset.manifest.facts
+        report = facts["report"]
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(built.dataset.digest),
+            metadata={
+                **dataset_metadata(built.dataset, reused=built.reused),
+                "vocabulary": facts["vocabulary_size"],
+                "compression by domain": facts_table(
+                    [{"domain": domain, **numbers} for domain, numbers in report["by_domain"].items()]
+                ),
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=ROUND_TRIP,
+                    passed=report["round_trip_failures"] == 0,
+                    metadata={
+                        "texts": report["round_trip_texts"],
+                        "failures": report["round_trip_failures"],
+                    },
+                )
+            ],
+        )
+
+    return tokenizer
+
+
+def _build_shards_asset(domain: Domain, tokenizer_config: TokenizerConfig, *, lake: Lake) -> dg.AssetsDefinition:
+    key = shards_key(domain)
+
+    @dg.asset(
+        key=key,
+        deps=[DOCUMENTS_KEY, TOKENIZER_KEY],
+        description=(
+            f"All documents of the domain '{domain.value}' as token ids, one data set a source: `.bin` with "
+            "`<eos>` after each document, `.idx` as Megatron-LM reads it, document index and token Parquet."
+        ),
+        group_name=TOKENS_GROUP,
+        owners=OWNERS,
+        kinds={"numpy", "parquet"},
+        tags={f"domain/{domain.value}": ""},
+        metadata={"dagster/column_schema": table_schema(DOCUMENT_INDEX_SCHEMA)},
+        code_version=SHARD_CODE_VERSION,
+        check_specs=[
+            dg.AssetCheckSpec(
+                SHARDS_VERIFIED,
+                asset=key,
+                blocking=True,
+                description="Checksums, index and ids agree with the manifest and the vocabulary.",
+            )
+        ],
+    )
+    def shards(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+        with plain_failures():
+            built = build_shards(
+                domain,
+                current(lake, "corpus", "documents"),
+                current(lake, "tokenizer", tokenizer_config.name),
+                lake=lake,
+                config=ShardConfig(),
+                force=config.force,
+                progress=context.log.info,
+            )
+            for result in built.values():
+                if not result.reused:
+                    verify_shard(result.dataset.path)
+        datasets = [result.dataset for result in built.values()]
+        rows = [
+            {"source": source, **{k: shard[k] for k in ("split", "tier", "documents", "tokens")}}
+            for source, result in built.items()
+            for shard in result.dataset.manifest.facts["shards"]
+        ]
+        tokens = sum(row["tokens"] for row in rows)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion("+".join(sorted(dataset.digest for dataset in datasets)) or "empty"),
+            metadata={
+                "dagster/row_count": sum(row["documents"] for row in rows),
+                "dagster/uri": lake.room("shards", domain.value).as_posix(),
+                "tokens": tokens,
+                "bytes": sum(dataset.manifest.bytes for dataset in datasets),
+                "by source": facts_table(rows),
+                REUSED: all(result.reused for result in built.values()),
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=SHARDS_VERIFIED, passed=tokens > 0, metadata={"shards": len(rows), "tokens": tokens}
+                )
+            ],
+        )
+
+    return shards
+
+
+def _current_shards(lake: Lake, domains: Sequence[Domain], documents: Dataset) -> dict[tuple[str, str], Dataset]:
+    """The newest shards of every domain and source that the corpus has documents of."""
+    found: dict[tuple[str, str], Dataset] = {}
+    for source, facts in documents.manifest.facts["by_source"].items():
+        for domain in facts["content_digest"]:
+            if domain in domains:
+                found[domain, source] = current(lake, "shards", domain, source)
+    return found
+
+
+def _build_snapshot_asset(
+    sources: Sequence[Source], domains: Sequence[Domain], tokenizer_config: TokenizerConfig, *, lake: Lake
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=SNAPSHOT_KEY,
+        deps=[TOKENIZER_KEY, *(shards_key(domain) for domain in domains)],
+        description=(
+            "The list of digests that make one corpus: tokenizer, shards, source revisions. A training run pins "
+            "a snapshot, so a later refresh never disturbs it."
+        ),
+        group_name=TOKENS_GROUP,
+        owners=OWNERS,
+        kinds={"json"},
+        code_version="1",
+    )
+    def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        with plain_failures():
+            documents = current(lake, "corpus", "documents")
+            shards = _current_shards(lake, domains, documents)
+            raw = {source.id: find_current(lake, "raw", source.id) for source in sources}
+            pinned, reused = build_snapshot(
+                lake,
+                tokenizer=current(lake, "tokenizer", tokenizer_config.name),
+                shards=shards,
+                documents=documents,
+                revisions={name: dataset.digest for name, dataset in raw.items() if dataset is not None},
+            )
+        counts = [
+            {
+                "domain": domain,
+                "source": source,
+                "digest": dataset.digest,
+                "tokens": sum(shard["tokens"] for shard in dataset.manifest.facts["shards"]),
+            }
+            for (domain, source), dataset in sorted(shards.items())
+        ]
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(pinned.name),
+            metadata={
+                "dagster/uri": (lake.snapshots / f"{pinned.name}.json").as_posix(),
+                "snapshot": pinned.name,
+                "tokens": sum(int(row["tokens"]) for row in counts),
+                "shards": facts_table(counts),
+                "revisions": facts_table([{"source": s, "revision": r} for s, r in pinned.revisions.items()]),
+                REUSED: reused,
+            },
+        )
+
+    return snapshot
+
+
+def build_token_assets(
+    sources: Sequence[Source], *, tokenizer: TokenizerConfig, lake: Lake
+) -> list[dg.AssetsDefinition]:
+    """Tokenizer, one asset a domain that an enabled source has, and the snapshot."""
+    feeding = [source for source in sources if source.feeds_pretraining]
+    domains = [domain for domain in Domain if any(domain in source.domains for source in feeding)]
+    if not domains:
+        return []
+    return [
+        _build_tokenizer_asset(tokenizer, lake=lake),
+        *(_build_shards_asset(domain, tokenizer, lake=lake) for domain in domains),
+        _build_snapshot_asset(feeding, domains, tokenizer, lake=lake),
+    ]

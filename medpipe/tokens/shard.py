@@ -1,0 +1,202 @@
+"""Reads shards: opened read-only as memory maps, refused where they are not what the snapshot names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from medpipe.lake.dataset import Dataset
+from medpipe.lake.digest import sha256_file
+from medpipe.lake.layout import Lake
+from medpipe.lake.manifest import ManifestError, read_manifest
+from medpipe.tokens.index import TokenIndex, read_index
+from medpipe.tokens.snapshot import CorpusSnapshot
+from medpipe.tokens.vocabulary import ShardError, dtype_of, stored_dtype
+from medpipe.tokens.writer import DOCUMENT_INDEX_SCHEMA
+
+__all__ = ["DOCUMENT_INDEX_SCHEMA", "OpenShard", "ShardError", "open_dataset", "open_shards", "verify_shard"]
+
+_SUFFIXES = (".bin", ".idx", ".docs.parquet", ".tokens.parquet")
+_CHUNK_TOKENS = 8_000_000
+
+
+@dataclass(frozen=True)
+class OpenShard:
+    """One `.bin` file as a read-only array, with what is known about it."""
+
+    domain: str
+    source: str
+    digest: str
+    """Digest of the data set that the shard belongs to."""
+    name: str
+    split: str
+    """`train` or `validation`."""
+    tier: str
+    """`raw` or `refined`."""
+    path: Path
+    tokens: npt.NDArray[np.uint16 | np.int32]
+    """Token ids, `<eos>` after each document; np.memmap of shape (tokens,), mode `r`."""
+    eos_id: int
+    vocabulary_size: int
+    documents: int
+    text_bytes: int
+    """UTF-8 bytes of the documents' texts: what bits per byte divide by."""
+
+    @cached_property
+    def index(self) -> TokenIndex:
+        """The `.idx` file, read at first use.
+
+        Raises:
+            ShardError: it is broken or does not fit the tokens.
+        """
+        path = self.path.with_suffix(".idx")
+        index = read_index(path)
+        fits = len(index.lengths) == self.documents and int(index.lengths.sum()) == len(self.tokens)
+        if not fits or stored_dtype(index.dtype) != self.tokens.dtype:
+            raise ShardError(f"{path} does not describe {self.path.name}; {_fix(self.domain)}")
+        return index
+
+    @cached_property
+    def doc_ends(self) -> npt.NDArray[np.int64]:
+        """Offset after each document's `<eos>`, in tokens; shape (documents,)."""
+        return self.index.ends
+
+    def document_index(self) -> pl.DataFrame:
+        """The `.docs.parquet` file: id, lang, offset, length, text_bytes of each document."""
+        return pl.read_parquet(self.path.with_suffix(".docs.parquet"))
+
+
+def open_shards(lake: Lake, snapshot: CorpusSnapshot, *, split: str) -> list[OpenShard]:
+    """Opens a snapshot's shards of one split, in the snapshot's order and by name.
+
+    Args:
+        lake: the lake.
+        snapshot: what the run pins.
+        split: `train` or `validation`.
+
+    Raises:
+        ShardError: a file is missing, has another size than its manifest says, or was made with another
+            tokenizer or dtype.
+    """
+    opened: list[OpenShard] = []
+    for ref in snapshot.shards:
+        folder = lake.dataset("shards", ref.domain, ref.source, digest=ref.digest)
+        dataset = _read(folder, ref.domain)
+        tokenizer = dataset.manifest.facts["tokenizer"]
+        if tokenizer != snapshot.tokenizer.digest:
+            raise ShardError(
+                f"{folder} was made with tokenizer {tokenizer}, the snapshot {snapshot.name} names "
+                f"{snapshot.tokenizer.digest}; {_fix(ref.domain)} and take a new snapshot"
+            )
+        opened += [shard for shard in open_dataset(dataset) if shard.split == split]
+    return opened
+
+
+def open_dataset(dataset: Dataset) -> list[OpenShard]:
+    """Opens all shards of one data set; see `open_shards` for the errors."""
+    facts = dataset.manifest.facts
+    _check_files(dataset)
+    dtype = stored_dtype(facts["dtype"])
+    if facts["dtype"] != dtype_of(int(facts["vocabulary_size"])):
+        raise ShardError(
+            f"{dataset.path} is {facts['dtype']}, which does not fit its vocabulary of "
+            f"{facts['vocabulary_size']:,}; {_fix(facts['domain'])}"
+        )
+    return [_open(dataset, shard, dtype) for shard in facts["shards"]]
+
+
+def _open(dataset: Dataset, shard: dict[str, Any], dtype: np.dtype[np.uint16 | np.int32]) -> OpenShard:
+    facts = dataset.manifest.facts
+    path = dataset.path / f"{shard['name']}.bin"
+    if path.stat().st_size != shard["tokens"] * dtype.itemsize:
+        raise ShardError(
+            f"{path} has {path.stat().st_size:,} bytes, which are not {shard['tokens']:,} tokens of "
+            f"{facts['dtype']}; {_fix(facts['domain'])}"
+        )
+    return OpenShard(
+        domain=facts["domain"],
+        source=facts["source"],
+        digest=dataset.digest,
+        name=shard["name"],
+        split=shard["split"],
+        tier=shard["tier"],
+        path=path,
+        tokens=np.memmap(path, dtype=dtype, mode="r"),
+        eos_id=facts["eos_id"],
+        vocabulary_size=facts["vocabulary_size"],
+        documents=shard["documents"],
+        text_bytes=shard["text_bytes"],
+    )
+
+
+def verify_shard(folder: Path) -> None:
+    """Reads every byte of a shard data set and compares it with its manifest.
+
+    Checked are: SHA-256 of each file; `.idx` and `.docs.parquet` agree with the tokens; every id is in the
+    vocabulary; `<eos>` stands at the end of each document and nowhere else.
+
+    Raises:
+        ShardError: something disagrees; the message lists all of it.
+        ManifestError: the folder is no data set.
+    """
+    dataset = Dataset(folder, read_manifest(folder))
+    _check_files(dataset)
+    wrong = [f for f in dataset.manifest.files if sha256_file(folder / f.path) != f.sha256]
+    mistakes = [f"{file.path}: its bytes changed since it was written" for file in wrong]
+    if not mistakes:
+        mistakes = [mistake for shard in open_dataset(dataset) for mistake in _mistakes(shard)]
+    if mistakes:
+        listed = "\n  ".join(mistakes)
+        raise ShardError(f"{folder} is damaged:\n  {listed}\n{_fix(dataset.manifest.facts['domain'])}")
+
+
+def _mistakes(shard: OpenShard) -> Iterator[str]:
+    name = shard.path.name
+    ends = shard.doc_ends
+    table = shard.document_index()
+    if not np.array_equal(table["offset"].to_numpy() + table["length"].to_numpy(), ends):
+        yield f"{name}: .docs.parquet and .idx disagree about where documents lie"
+    if int(table["text_bytes"].sum()) != shard.text_bytes:
+        yield f"{name}: .docs.parquet and the manifest disagree about text bytes"
+    eos_seen = 0
+    for start in range(0, len(shard.tokens), _CHUNK_TOKENS):
+        chunk = shard.tokens[start : start + _CHUNK_TOKENS]
+        if int(chunk.max()) >= shard.vocabulary_size or int(chunk.min()) < 0:
+            yield f"{name}: an id is outside the vocabulary of {shard.vocabulary_size:,}"
+        eos_seen += int(np.count_nonzero(chunk == shard.eos_id))
+    if eos_seen != shard.documents or not bool((shard.tokens[ends - 1] == shard.eos_id).all()):
+        yield f"{name}: <eos> does not stand at the end of each document and nowhere else"
+
+
+def _check_files(dataset: Dataset) -> None:
+    """Every file that the shards need is in the manifest, there, and as long as it says."""
+    sizes = {file.path: file.bytes for file in dataset.manifest.files}
+    domain = dataset.manifest.facts["domain"]
+    for shard in dataset.manifest.facts["shards"]:
+        for suffix in _SUFFIXES:
+            path = dataset.path / (shard["name"] + suffix)
+            expected = sizes.get(path.name)
+            if expected is None or not path.is_file():
+                raise ShardError(f"{path} is missing; {_fix(domain)}")
+            if path.stat().st_size != expected:
+                raise ShardError(
+                    f"{path} has {path.stat().st_size:,} bytes instead of {expected:,}; {_fix(domain)}"
+                )
+
+
+def _read(folder: Path, domain: str) -> Dataset:
+    try:
+        return Dataset(folder, read_manifest(folder))
+    except ManifestError as error:
+        raise ShardError(f"{error}; {_fix(domain)}") from error
+
+
+def _fix(domain: str) -> str:
+    return f"materialise shards/{domain} again"

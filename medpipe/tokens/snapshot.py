@@ -1,0 +1,151 @@
+"""A snapshot: the list of digests that make one corpus. A training run pins one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from medpipe.lake.dataset import Dataset
+from medpipe.lake.digest import digest_value
+from medpipe.lake.files import write_json_atomically
+from medpipe.lake.layout import Lake, safe_name
+
+CURRENT = "current"
+"""The name that stands for the newest snapshot."""
+
+
+class SnapshotError(ValueError):
+    """A snapshot cannot be made or read; the message names the fix."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetRef(_Entry):
+    """A data set by name and digest."""
+
+    name: str
+    digest: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class ShardRef(_Entry):
+    """The shards of one domain and source."""
+
+    domain: str
+    source: str
+    digest: str = Field(pattern=r"^[0-9a-f]{32}$")
+
+
+class CorpusSnapshot(_Entry):
+    """Everything a run needs to find its tokens again."""
+
+    name: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """Digest of all other fields: the same corpus has the same name."""
+    tokenizer: DatasetRef
+    shards: tuple[ShardRef, ...]
+    """In order of domain and source."""
+    documents: str
+    """Digest of `corpus/documents`."""
+    revisions: dict[str, str]
+    """The commit of each source, by source id."""
+
+    @model_validator(mode="after")
+    def _name_fits(self) -> Self:
+        if self.name != _name(self.model_dump(mode="json", exclude={"name"})):
+            raise ValueError(f"the name {self.name} is not the digest of the snapshot's content")
+        return self
+
+
+def _name(content: Mapping[str, object]) -> str:
+    return digest_value(dict(content))
+
+
+def build_snapshot(
+    lake: Lake,
+    *,
+    tokenizer: Dataset,
+    shards: Mapping[tuple[str, str], Dataset],
+    documents: Dataset,
+    revisions: Mapping[str, str],
+) -> tuple[CorpusSnapshot, bool]:
+    """Makes and stores the snapshot of what lies in the lake now, and makes it the current one.
+
+    Args:
+        lake: the lake.
+        tokenizer: the tokenizer of all shards.
+        shards: data sets by (domain, source).
+        documents: `corpus/documents`.
+        revisions: the commit of each source, by source id.
+
+    Returns:
+        The snapshot, and whether the same one was stored before.
+
+    Raises:
+        SnapshotError: there are no shards, or some were made with another tokenizer.
+    """
+    if not shards:
+        raise SnapshotError("a snapshot needs shards; materialise shards/<domain> first")
+    for (domain, source), dataset in sorted(shards.items()):
+        made_with = dataset.manifest.facts["tokenizer"]
+        if made_with != tokenizer.digest:
+            raise SnapshotError(
+                f"shards/{domain}/{source} was made with tokenizer {made_with}, not {tokenizer.digest}; "
+                f"materialise shards/{domain} again"
+            )
+    content = {
+        "tokenizer": {"name": tokenizer.manifest.name, "digest": tokenizer.digest},
+        "shards": [
+            {"domain": domain, "source": source, "digest": dataset.digest}
+            for (domain, source), dataset in sorted(shards.items())
+        ],
+        "documents": documents.digest,
+        "revisions": dict(sorted(revisions.items())),
+    }
+    snapshot = CorpusSnapshot.model_validate({"name": _name(content), **content})
+    return snapshot, write_snapshot(lake, snapshot)
+
+
+def _path(lake: Lake, name: str) -> Path:
+    return lake.snapshots / f"{safe_name(name)}.json"
+
+
+def write_snapshot(lake: Lake, snapshot: CorpusSnapshot) -> bool:
+    """Stores a snapshot and makes it the current one; returns whether its file was there already.
+
+    Raises:
+        DiskFullError: the disk is full; the snapshots before are unchanged.
+    """
+    path = _path(lake, snapshot.name)
+    reused = path.is_file()
+    if not reused:
+        write_json_atomically(path, snapshot.model_dump(mode="json"))
+    write_json_atomically(_path(lake, CURRENT), {"name": snapshot.name})
+    return reused
+
+
+def read_snapshot(lake: Lake, name: str = CURRENT) -> CorpusSnapshot:
+    """Reads a snapshot by name.
+
+    Raises:
+        SnapshotError: there is none of that name, or its file was changed.
+        UnsafePathError: the name would lead out of the lake.
+    """
+    try:
+        if name == CURRENT:
+            name = str(orjson.loads(_path(lake, CURRENT).read_bytes())["name"])
+        return CorpusSnapshot.model_validate(orjson.loads(_path(lake, name).read_bytes()))
+    except FileNotFoundError:
+        what = "no snapshot yet" if name == CURRENT else f"no snapshot '{name}'"
+        raise SnapshotError(
+            f"{what} in {lake.snapshots}; materialise the asset snapshot, or give the name of a file there"
+        ) from None
+    except (orjson.JSONDecodeError, ValidationError, KeyError, TypeError) as error:
+        raise SnapshotError(
+            f"snapshot '{name}' in {lake.snapshots} cannot be read ({error}); "
+            "delete it and materialise the asset snapshot"
+        ) from error

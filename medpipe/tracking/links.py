@@ -1,0 +1,56 @@
+"""Addresses of pages in the MLflow and Dagster UIs, and the commit of the code."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medpipe.tracking.store import display_uri
+
+if TYPE_CHECKING:
+    from medpipe.settings import Settings
+
+
+def _mlflow(settings: Settings) -> str:
+    return f"{display_uri(settings.mlflow_ui_url).rstrip('/')}/#/experiments"
+
+
+def run_url(settings: Settings, experiment_id: str, run_id: str) -> str:
+    """Page of one run in MLflow."""
+    return f"{_mlflow(settings)}/{experiment_id}/runs/{run_id}"
+
+
+def model_url(settings: Settings, experiment_id: str, model_id: str) -> str:
+    """Page of one checkpoint in MLflow."""
+    return f"{_mlflow(settings)}/{experiment_id}/models/{model_id}"
+
+
+def compare_url(settings: Settings, experiment_id: str) -> str:
+    """Chart view of all curricula in MLflow; without these parameters MLflow opens an empty page."""
+    query = "workflowType=machine_learning&compareRunsMode=CHART"
+    return f"{_mlflow(settings)}/{experiment_id}/runs?{query}"
+
+
+def dagster_run_url(settings: Settings, run_id: str) -> str:
+    """Page of one run in Dagster."""
+    return f"{display_uri(settings.dagster_ui_url).rstrip('/')}/runs/{run_id}"
+
+
+@functools.cache
+def git_commit() -> str | None:
+    """Commit that this package runs from; None if it was installed from elsewhere or git is missing."""
+    module = Path(__file__).resolve()
+    git = ["git", "-C", str(module.parent)]
+    try:
+        # A virtual environment may lie inside somebody else's repository.
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", module.name], check=True, capture_output=True, timeout=5
+        )
+        head = subprocess.run(
+            [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() or None

@@ -1,0 +1,141 @@
+"""What goes wrong from outside: each error names the thing and the fix, and what was good stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from medpipe.cli import app
+from medpipe.lake.dataset import current
+from medpipe.lake.layout import Lake
+from medpipe.operate.materialise import RunFailedError, SelectionError, materialise
+from medpipe.settings import Settings
+
+CATALOG = """
+sources:
+  - id: notes
+    title: Notes
+    description: Notes.
+    folder: records
+    files: [{path: "*.jsonl", domain: disease}]
+    kind: document
+    layout: {layout: text}
+    language: zh
+    licence: {name: null}
+    uses: [pretraining]
+"""
+NORMALIZED = 'key:"normalized/notes" or key:"raw/notes"'
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    folder = tmp_path / "sources"
+    (folder / "records").mkdir(parents=True)
+    (folder / "catalog.yaml").write_text(CATALOG)
+    (folder / "records" / "a.jsonl").write_text('{"text": "头痛时先测血压。"}\n{"text": "发热时多饮水。"}\n')
+    return Settings(home=tmp_path / "home", sources=folder)
+
+
+def records_of(settings: Settings) -> Path:
+    assert settings.sources is not None
+    return settings.sources / "records" / "a.jsonl"
+
+
+def test_a_missing_file_is_named_and_the_last_records_stay(settings: Settings) -> None:
+    materialise(settings, selection=NORMALIZED)
+    before = current(Lake(settings.lake), "normalized", "notes")
+    records_of(settings).unlink()
+    with pytest.raises(RunFailedError, match=r"raw/notes failed: .*\*\.jsonl"):
+        materialise(settings, selection=NORMALIZED)
+    assert current(Lake(settings.lake), "normalized", "notes") == before
+
+
+def test_a_broken_line_costs_that_line(settings: Settings) -> None:
+    with records_of(settings).open("a") as file:
+        file.write('{"text": "断\n{"text": "血糖应在空腹时测。"}\n')
+    materialise(settings, selection=NORMALIZED)
+    facts = current(Lake(settings.lake), "normalized", "notes").manifest.facts
+    assert (facts["published"], facts["kept"], facts["rejected"]) == (4, 3, 1)
+    assert facts["rejected_by_reason"] == {"broken_json": 1}
+
+
+def test_a_file_of_another_encoding_costs_nothing_or_is_named(settings: Settings) -> None:
+    records_of(settings).write_bytes('{"text": "高血压患者应少盐。"}\n'.encode("gb18030"))
+    materialise(settings, selection=NORMALIZED)
+    assert current(Lake(settings.lake), "normalized", "notes").manifest.facts["kept"] == 1
+    records_of(settings).write_bytes('{"text": "高血压"}\n'.encode("utf-16"))
+    with pytest.raises(RunFailedError, match="UTF-16"):
+        materialise(settings, selection=NORMALIZED)
+
+
+def test_a_selection_that_names_nothing_lists_what_there_is(settings: Settings) -> None:
+    with pytest.raises(SelectionError, match="raw/notes"):
+        materialise(settings, selection='key:"raw/typo"')
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting needs root: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_the_last_records_stay(settings: Settings, small_disk: Path) -> None:
+    settings = settings.model_copy(update={"lake_root": small_disk / "lake"})
+    settings.__dict__.pop("lake", None)
+    materialise(settings, selection=NORMALIZED)
+    before = current(Lake(settings.lake), "normalized", "notes")
+    with records_of(settings).open("a") as file:
+        for number in range(20_000):
+            file.write(f'{{"text": "第{number}条：{os.urandom(24).hex()}"}}\n')
+    with pytest.raises(RunFailedError, match=r"no space left .*MEDPIPE_LAKE"):
+        materialise(settings, selection=NORMALIZED)
+    after = current(Lake(settings.lake), "normalized", "notes")
+    assert after == before
+    assert all((after.path / file.path).is_file() for file in after.manifest.files)
+    assert not [path for path in small_disk.rglob("*.tmp") if path.is_dir()]
+
+
+def invoke(*arguments: str, **environment: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments), env=environment)
+    return result.exit_code, result.output
+
+
+def test_the_command_line_answers_with_one_line_and_a_status(tmp_path: Path) -> None:
+    home = {"MEDPIPE_HOME": str(tmp_path)}
+    (tmp_path / "bad.yaml").write_text(CATALOG.replace("language", "langauge"))
+    status, output = invoke("sources", "check", str(tmp_path / "bad.yaml"), **home)
+    assert status == 1 and "did you mean 'language'?" in output and "Traceback" not in output
+    status, output = invoke("sources", "show", "nothing", **home)
+    assert status == 1 and output.startswith("medpipe: no source 'nothing'")
+    status, output = invoke("sources", MEDPIPE_HUB=str(tmp_path / "nowhere"), **home)
+    assert status == 1 and "MEDPIPE_HUB names" in output
+    assert invoke("no-such-command")[0] == 2
+
+
+def test_an_unknown_field_of_a_plan_is_named(tmp_path: Path) -> None:
+    from medpipe.pretrain.plan import builtin_plans
+
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(builtin_plans()["demo"].read_text().replace("sequence_length:", "sequence_lenght:"))
+    status, output = invoke("plan", "check", str(plan), MEDPIPE_HOME=str(tmp_path))
+    assert status == 1 and "did you mean 'sequence_length'?" in output and str(plan) in output
+
+
+def test_sources_are_enabled_and_listed(tmp_path: Path) -> None:
+    home = {"MEDPIPE_HOME": str(tmp_path)}
+    assert invoke("sources", "disable", "epfl_guidelines", **home)[0] == 0
+    status, output = invoke("sources", "--json", **home)
+    assert status == 0 and '"id": "epfl_guidelines"' in output

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from medpipe.lake.layout import Lake
+from medpipe.pretrain.compile import CompiledPlan, compile_plan
+from medpipe.pretrain.plan import Plan, load_plan
+from medpipe.pretrain.stage_run import StageRun
+from medpipe.pretrain.stop import StopRequest
+from medpipe_tests.pretrain.corpus import Corpus, build_corpus
+
+
+@pytest.fixture(autouse=True)
+def _same_signals_and_threads() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads = torch.get_num_threads()
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A corpus that no test changes."""
+    return build_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def own_corpus(corpus: Corpus, tmp_path: Path) -> Corpus:
+    """A copy that the test may train in or damage."""
+    shutil.copytree(corpus.lake.root, tmp_path / "lake")
+    return Corpus(Lake(tmp_path / "lake"), corpus.snapshot, corpus.tokenizer, corpus.eos_id, corpus.texts)
+
+
+@pytest.fixture(scope="session")
+def plan() -> Plan:
+    return load_plan("tiny")
+
+
+@pytest.fixture
+def compiled(plan: Plan, corpus: Corpus) -> CompiledPlan:
+    return compile_plan(plan, corpus.snapshot, corpus.lake)
+
+
+def stage_run(
+    corpus: Corpus, plan: Plan, stage: str, *, news: list[str] | None = None, stop: StopRequest | None = None
+) -> StageRun:
+    """One stage of a plan in a corpus' lake; what it says is appended to `news`."""
+    compiled = compile_plan(plan, corpus.snapshot, corpus.lake)
+    return StageRun(
+        compiled=compiled,
+        stage=compiled.stage(stage),
+        lake=corpus.lake,
+        snapshot=corpus.snapshot,
+        progress=(news if news is not None else []).append,
+        stop=stop or StopRequest(),
+    )

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from medpipe.lake.manifest import MANIFEST
+from medpipe.pretrain.compile import CompiledPlan, compile_plan
+from medpipe.pretrain.plan import Plan, PlanError, builtin_plans, parse_plan
+from medpipe_tests.pretrain.corpus import Corpus, build_corpus
+
+
+def tiny(**changes: Any) -> Plan:
+    values = yaml.safe_load(builtin_plans()["tiny"].read_text())
+    return parse_plan(values | changes, origin="test")
+
+
+def with_stage(index: int, **changes: Any) -> Plan:
+    values = yaml.safe_load(builtin_plans()["tiny"].read_text())
+    values["stages"][index] |= changes
+    return parse_plan(values, origin="test")
+
+
+def problems_of(plan: Plan, corpus: Corpus) -> list[str]:
+    with pytest.raises(PlanError) as caught:
+        compile_plan(plan, corpus.snapshot, corpus.lake)
+    return caught.value.problems
+
+
+def test_stages_follow_each_other(compiled: CompiledPlan, plan: Plan) -> None:
+    assert [s.first_step for s in compiled.stages] == [0, 20, 40, 60]
+    assert [s.parent for s in compiled.stages] == [None, *(s.digest for s in compiled.stages[:3])]
+    for stage in compiled.stages:
+        assert stage.tokens == stage.steps * plan.tokens_per_step
+        assert sum(c.samples for c in stage.components) == stage.samples
+        assert sum(c.share for c in stage.components) == pytest.approx(1)
+
+
+def test_only_training_shards_are_read(compiled: CompiledPlan) -> None:
+    assert {s.split for stage in compiled.stages for s in stage.shards} == {"train"}
+    assert {s.split for s in compiled.validation} == {"validation"}
+
+
+def test_tier_narrows_the_shards(corpus: Corpus) -> None:
+    plan = with_stage(1, mixture=[{"domain": "general", "tier": "refined", "weight": 1}])
+    stage = compile_plan(plan, corpus.snapshot, corpus.lake).stage("stable")
+    assert {s.tier for s in stage.shards} == {"refined"}
+    assert stage.components[0].label == "general (refined)"
+
+
+def digests(plan: Plan, corpus: Corpus) -> list[str]:
+    return [stage.digest for stage in compile_plan(plan, corpus.snapshot, corpus.lake).stages]
+
+
+def changed(before: list[str], after: list[str]) -> list[int]:
+    return [index for index in range(4) if before[index] != after[index]]
+
+
+def test_editing_a_stage_changes_it_and_those_after_it(corpus: Corpus) -> None:
+    base = digests(tiny(), corpus)
+    for index in range(4):
+        tokens = 20_480 + 1_024
+        assert changed(base, digests(with_stage(index, tokens=tokens), corpus)) == list(range(index, 4))
+
+
+def test_what_does_not_decide_the_bytes_is_outside_the_digest(corpus: Corpus) -> None:
+    base = digests(tiny(), corpus)
+    outside = {"checkpoint_every_steps": 3, "log_every_steps": 7, "threads": 1, "seed": 99, "name": "other"}
+    outside |= {"keep_checkpoints": 9, "maximum_epochs": 55, "validation_tokens": 100}
+    assert digests(tiny(**outside), corpus) == base
+    for change in ({"sequence_length": 32}, {"batch_sequences": 8}, {"precision": "bf16"}):
+        assert changed(base, digests(tiny(**change), corpus)) == [0, 1, 2, 3]
+
+
+def test_other_shards_of_one_domain_change_the_stages_that_read_it(tmp_path: Path, corpus: Corpus) -> None:
+    plan = with_stage(0, mixture=[{"domain": "general", "weight": 1}])
+    other = build_corpus(tmp_path / "other", seed=1)
+    assert digests(plan, corpus) != digests(plan, other)
+    assert digests(plan, corpus) == digests(plan, build_corpus(tmp_path / "same"))
+
+
+def test_every_problem_is_named_at_once(corpus: Corpus) -> None:
+    values = yaml.safe_load(builtin_plans()["tiny"].read_text())
+    values["maximum_epochs"] = 2
+    values["stages"][0]["mixture"].append({"domain": "literature", "weight": 1})
+    values["stages"][1]["mixture"][0]["source"] = "nobody"
+    values["stages"][1]["learning_rate"] = {"shape": "constant", "to": 0.5}
+    text = "\n".join(problems_of(parse_plan(values, origin="test"), corpus))
+    assert "stage fast: no training shard matches 'literature'" in text
+    assert "in these domains only: disease, general" in text
+    assert "stage stable: no training shard matches 'general/nobody'" in text
+    assert "general_source (raw), general_source (refined)" in text
+    assert "the learning rate jumps from 1 to 0.5 of the peak between fast and stable" in text
+    assert "disease/disease_source (raw) has too few tokens: it would be read" in text
+
+
+def test_an_entry_that_overlaps_another_is_refused(corpus: Corpus) -> None:
+    mixture = [{"domain": "general", "weight": 1}, {"domain": "general", "tier": "refined", "weight": 1}]
+    [problem] = problems_of(with_stage(2, mixture=mixture), corpus)
+    assert "matched by both 'general' and 'general (refined)'" in problem
+    mixture = [{"domain": "general", "weight": 1}, {"domain": "general", "weight": 2}]
+    [problem] = problems_of(with_stage(2, mixture=mixture), corpus)
+    assert "narrow one of them" in problem
+
+
+def test_repetition_counts_over_the_whole_curriculum(corpus: Corpus) -> None:
+    compiled = compile_plan(tiny(), corpus.snapshot, corpus.lake)
+    epochs = sum(
+        component.epochs
+        for stage in compiled.stages
+        for component in stage.components
+        if component.label == "disease"
+    )
+    compile_plan(tiny(maximum_epochs=epochs + 0.01), corpus.snapshot, corpus.lake)
+    problems = problems_of(tiny(maximum_epochs=epochs - 0.01), corpus)
+    assert all(problem.startswith("disease/disease_source") for problem in problems)
+    assert "fast" in problems[0] and "converge" in problems[0]
+
+
+def test_a_corpus_without_held_out_text_is_refused(tmp_path: Path) -> None:
+    corpus = build_corpus(tmp_path, validation=0)
+    [problem] = problems_of(tiny(), corpus)
+    assert "no validation tokens" in problem
+
+
+def test_missing_shards_are_refused(own_corpus: Corpus) -> None:
+    ref = own_corpus.snapshot.shards[0]
+    folder = own_corpus.lake.dataset("shards", ref.domain, ref.source, digest=ref.digest)
+    (folder / MANIFEST).unlink()
+    text = "\n".join(problems_of(tiny(), own_corpus))
+    assert str(folder) in text
+    assert "materialise" in text
+    shutil.rmtree(folder)
+    assert str(folder) in "\n".join(problems_of(tiny(), own_corpus))
+
+
+def test_validation_digest_follows_text_and_cap(corpus: Corpus) -> None:
+    one = compile_plan(tiny(), corpus.snapshot, corpus.lake).validation_digest
+    assert one == compile_plan(tiny(seed=3), corpus.snapshot, corpus.lake).validation_digest
+    assert one != compile_plan(tiny(validation_tokens=50), corpus.snapshot, corpus.lake).validation_digest
+
+
+def test_the_demo_plan_compiles_on_a_corpus_of_the_promised_size(tmp_path: Path) -> None:
+    """40 thousand tokens in each domain that the demo plan weighs are enough for its repetition cap."""
+    plan = parse_plan(yaml.safe_load(builtin_plans()["demo"].read_text()), origin="demo")
+    domains = tuple(sorted({entry.domain.value for stage in plan.stages for entry in stage.mixture}))
+    documents = dict.fromkeys(domains, 860) | {"general": 530, "dialogue": 960, "disease": 960}
+    corpus = build_corpus(tmp_path, domains=domains, documents=documents, refined_share=0.75)
+    compiled = compile_plan(plan, corpus.snapshot, corpus.lake)
+    sizes = {d: sum(s.tokens for s in compiled.stage("fast").shards if s.domain == d) for d in domains}
+    assert max(sizes.values()) < 43_000

@@ -1,0 +1,133 @@
+"""The code location: it loads fast and light, and every asset tells what a person wants to know."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from medpipe.definitions import build_definitions
+from medpipe.settings import Settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FIRST_SOURCES = {
+    "shibing624_medical_pretrain",
+    "shibing624_medical_finetune",
+    "shibing624_medical_reward",
+    "nlp_guild_medical_data",
+    "huatuo_encyclopedia_qa",
+    "huatuogpt_sft_data_v1",
+    "epfl_guidelines",
+    "wikipedia_cn_20230720_filtered",
+}
+STAGES = ["fast", "stable", "anneal", "converge"]
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> dg.AssetGraph:
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    return build_definitions(settings).resolve_asset_graph()
+
+
+def test_the_graph_has_the_groups_of_the_architecture(graph: dg.AssetGraph) -> None:
+    groups: dict[str, set[str]] = {}
+    for key in graph.materializable_asset_keys:
+        groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
+    assert groups["raw"] == {f"raw/{source}" for source in FIRST_SOURCES}
+    assert groups["normalized"] == {f"normalized/{source}" for source in FIRST_SOURCES}
+    assert groups["corpus"] == {"corpus/documents", "corpus/conversations", "corpus/preferences"}
+    assert {"tokenizer", "snapshot", "shards/disease", "shards/guideline"} <= groups["tokens"]
+    assert groups["pretrain"] == {f"pretrain/{stage}" for stage in STAGES}
+    assert groups["evaluation"] == {"evaluation/bits_per_byte"}
+
+
+def test_stages_are_chained(graph: dg.AssetGraph) -> None:
+    for before, after in zip(STAGES, STAGES[1:], strict=False):
+        assert dg.AssetKey(["pretrain", before]) in graph.get(dg.AssetKey(["pretrain", after])).parent_keys
+
+
+def test_every_asset_has_description_group_kinds_owners_and_metadata(graph: dg.AssetGraph) -> None:
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.description and len(node.description) > 40, key
+        assert node.group_name != "default", key
+        assert node.owners and node.kinds and node.code_version, key
+        assert node.metadata, key
+
+
+def test_training_takes_the_gpu_pool(graph: dg.AssetGraph) -> None:
+    for stage in STAGES:
+        assert graph.get(dg.AssetKey(["pretrain", stage])).pools == {"gpu"}
+
+
+def test_definitions_load_light_and_fast(tmp_path: Path) -> None:
+    """At most half a second beyond dagster and polars, and none of the heavy libraries."""
+    program = (
+        "import time, sys, json\n"
+        "import dagster, polars\n"
+        "start = time.perf_counter()\n"
+        "import medpipe.definitions\n"
+        "taken = time.perf_counter() - start\n"
+        "heavy = [m for m in ('torch', 'mlflow', 'datasets', 'transformers') if m in sys.modules]\n"
+        "print(json.dumps({'taken': taken, 'heavy': heavy}))\n"
+    )
+    measured = []
+    for _ in range(3):
+        output = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "MEDPIPE_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        measured.append(json.loads(output))
+    assert measured[0]["heavy"] == []
+    assert min(m["taken"] for m in measured) <= 0.5
+
+
+def test_definitions_validate_is_clean(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=REPOSITORY,
+        env={**os.environ, "MEDPIPE_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Validation successful" in done.stderr + done.stdout
+
+
+def test_a_source_in_the_sources_folder_is_an_asset(tmp_path: Path) -> None:
+    folder = tmp_path / "sources"
+    (folder / "notes").mkdir(parents=True)
+    (folder / "notes" / "a.txt").write_text("一条记录\n")
+    (folder / "mine.yaml").write_text(
+        """
+sources:
+  - id: ward_notes
+    title: Ward notes
+    description: Notes of one ward.
+    folder: notes
+    files: [{path: "*.txt", domain: disease}]
+    kind: document
+    layout: {layout: text}
+    language: zh
+    licence: {name: null}
+    uses: [pretraining]
+"""
+    )
+    (folder / "dataset_info.json").write_text(
+        json.dumps({"问诊集": {"file_name": "qa.json", "columns": {"prompt": "q", "response": "a"}}})
+    )
+    (folder / "qa.json").write_text('[{"q": "头痛怎么办？", "a": "先休息。"}]')
+    settings = Settings(home=tmp_path / "home", sources=folder)
+    keys = build_definitions(settings).resolve_asset_graph().materializable_asset_keys
+    names = {key.to_user_string() for key in keys}
+    assert "normalized/ward_notes" in names
+    assert any(name.startswith("raw/") and name.rsplit("/", 1)[1].isascii() for name in names)
+    assert sum(name.startswith("raw/") for name in names) == len(FIRST_SOURCES) + 2
