@@ -34,7 +34,7 @@ refresh_corpus = dg.define_asset_job(
 pretrain_curriculum = dg.define_asset_job(
     "pretrain_curriculum",
     selection=dg.AssetSelection.groups(*TRAINING_GROUPS),
-    description="The four stages on the newest corpus snapshot; finished stages are reused, a stopped one resumes.",
+    description="The four stages on the newest snapshot; a finished one is reused, a stopped one resumes.",
     tags=_RETRY_CRASHED_RUNS,
 )
 
@@ -49,7 +49,7 @@ JOBS = (refresh_corpus, pretrain_curriculum, full_pipeline)
 
 
 def weekly_refresh(sources: Sequence[Source]) -> dg.ScheduleDefinition:
-    """Asks the hub for newer revisions every Monday at three and rebuilds what changed; off until switched on."""
+    """Asks the hub for newer revisions every Monday and rebuilds what changed; off until switched on."""
     ask_for_newer = {f"raw__{source.id}": {"config": {"refresh": True}} for source in sources}
     return dg.ScheduleDefinition(
         name="weekly_refresh",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -20,7 +19,10 @@ from rich.table import Table
 from medpipe.settings import Settings
 
 app = typer.Typer(
-    name="medpipe", no_args_is_help=True, pretty_exceptions_enable=False, help="From medical corpora to a model."
+    name="medpipe",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From medical corpora to a model.",
 )
 sources_app = typer.Typer(no_args_is_help=False, help="The catalog of sources.")
 plan_app = typer.Typer(no_args_is_help=True, help="Stage plans.")
@@ -34,7 +36,7 @@ R = TypeVar("R")
 
 
 def _plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Prints an error that names the thing and the fix instead of a traceback; MEDPIPE_DEBUG shows that too."""
+    """Prints an error that names the thing and the fix, not a traceback; MEDPIPE_DEBUG shows that too."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -101,13 +103,12 @@ def dev(
 
     settings = Settings()
     if sample:
-        from medpipe.operate.demo import demo_settings
+        from medpipe.operate.demo import DEMO_PLAN, sample_hub
         from medpipe.sample.generate import generate
 
-        settings = demo_settings(settings)
-        assert settings.hub is not None
-        generate(settings.hub)
-        os.environ |= {"MEDPIPE_HUB": settings.hub.as_posix(), "MEDPIPE_PLAN": settings.plan}
+        hub = sample_hub(settings)
+        generate(hub)
+        os.environ |= {"MEDPIPE_HUB": hub.as_posix(), "MEDPIPE_PLAN": DEMO_PLAN}
     with running_servers(settings, dagster_port=dagster_port, mlflow_port=mlflow_port) as servers:
         for server in servers:
             typer.echo(f"{server.name:8} {server.url}")
@@ -130,7 +131,10 @@ def sources(context: typer.Context, as_json: AsJson = False) -> None:
     enabled = {source.id for source in catalog.enabled}
     if as_json:
         _print_json(
-            [{**source.model_dump(mode="json"), "enabled": source.id in enabled} for source in catalog.sources]
+            [
+                {**source.model_dump(mode="json"), "enabled": source.id in enabled}
+                for source in catalog.sources
+            ]
         )
         return
     table = Table("source", "published as", "domain", "licence", "used for", "state")
@@ -210,8 +214,14 @@ def check_plan(
 
     lake = Lake(Settings().lake)
     compiled = compile_plan(load_plan(plan), read_snapshot(lake), lake)
-    rows = [
-        {"stage": stage.name, "steps": stage.steps, "from": part.label, "samples": part.samples, "epochs": part.epochs}
+    rows: list[dict[str, Any]] = [
+        {
+            "stage": stage.name,
+            "steps": stage.steps,
+            "from": part.label,
+            "samples": part.samples,
+            "epochs": part.epochs,
+        }
         for stage in compiled.stages
         for part in stage.components
     ]
@@ -220,7 +230,9 @@ def check_plan(
         return
     table = Table("stage", "steps", "from", "samples", "epochs")
     for row in rows:
-        table.add_row(row["stage"], f"{row['steps']:,}", row["from"], f"{row['samples']:,}", f"{row['epochs']:.2f}")
+        table.add_row(
+            row["stage"], f"{row['steps']:,}", row["from"], f"{row['samples']:,}", f"{row['epochs']:.2f}"
+        )
     Console().print(table)
 
 
@@ -230,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,12 +6,12 @@ import dagster as dg
 
 from medpipe.automation import JOBS, weekly_refresh
 from medpipe.catalog.selection import load_catalog
+from medpipe.console import progress_logger
 from medpipe.curate.assets import build_corpus_assets
 from medpipe.evaluate.assets import build_evaluation_assets
 from medpipe.ingest.assets import build_raw_asset
 from medpipe.lake.layout import Lake
 from medpipe.normalize.assets import build_normalized_asset
-from medpipe.operate.console import progress_logger
 from medpipe.pretrain.assets import build_stage_assets
 from medpipe.pretrain.plan import load_plan
 from medpipe.settings import Settings

@@ -14,7 +14,7 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.lake.parquet import ParquetSink
 from medpipe.records.keys import content_key, joined_content, record_ids
-from medpipe.records.kinds import SCHEMAS, Kind, Rejected, content_columns, polars_schema
+from medpipe.records.kinds import Kind, content_columns, record_columns, record_schema, rejected_columns
 
 _LAYOUTS = {
     Kind.DOCUMENT: {"layout": "text"},
@@ -94,7 +94,7 @@ def publish_records(
     revision: str = "r1",
 ) -> Dataset:
     """Publishes `normalized/<source>`; a row needs its content columns only, other columns may be given."""
-    schema = polars_schema(SCHEMAS[kind])
+    schema = record_columns(kind)
     given = {
         "split": "train",
         "lang": "zh",
@@ -111,11 +111,11 @@ def publish_records(
     frame = pl.DataFrame(full, schema=schema)
     frame = frame.with_columns(content_key(joined_content(kind)).alias("content_key"))
     frame = frame.with_columns(record_ids(frame, kind=kind, content=_hashed(kind)))
-    SCHEMAS[kind].validate(frame)
+    record_schema(kind).validate(frame)
     recipe = Recipe(inputs={}, code_version="test", config={"rows": frame.height, "revision": revision})
     with publish(lake, "normalized", source_id, recipe=recipe) as draft:
         (draft.path / "rejected").mkdir()
-        with ParquetSink(draft.path / "rejected/part-00000.parquet", schema=polars_schema(Rejected)):
+        with ParquetSink(draft.path / "rejected/part-00000.parquet", schema=rejected_columns()):
             pass
         size = -(-frame.height // parts) or 1
         digests = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -47,7 +48,7 @@ def test_the_graph_has_the_groups_of_the_architecture(graph: dg.AssetGraph) -> N
 
 
 def test_stages_are_chained(graph: dg.AssetGraph) -> None:
-    for before, after in zip(STAGES, STAGES[1:], strict=False):
+    for before, after in itertools.pairwise(STAGES):
         assert dg.AssetKey(["pretrain", before]) in graph.get(dg.AssetKey(["pretrain", after])).parent_keys
 
 

@@ -16,6 +16,8 @@ from medpipe.catalog.layouts import Layout
 from medpipe.catalog.source import Source
 
 DATASET_INFO = "dataset_info.json"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The compiled loader where there is one: the catalog is read whenever definitions load."""
 
 
 class CatalogError(ValueError):
@@ -70,7 +72,7 @@ def _raw_entries(path: Path, mistakes: list[str]) -> list[tuple[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
         if path.name == DATASET_INFO:
             return [(f"{path}, '{name}'", entry) for name, entry in read_dataset_info(text, path.parent)]
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
     except UnicodeDecodeError as error:
         mistakes.append(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8")
         return []

@@ -1,7 +1,6 @@
 """`corpus/*`: one corpus of every kind, without duplicates, split into train and validation."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import dagster as dg
 from pydantic import Field
@@ -18,19 +17,14 @@ from medpipe.asset_metadata import (
     table_schema,
 )
 from medpipe.catalog.source import Source
-from medpipe.curate.corpus import (
-    CODE_VERSION,
-    CurateConfig,
-    build_conversations,
-    build_documents,
-    build_preferences,
-)
+from medpipe.curate import CODE_VERSION
+from medpipe.curate.config import CurateConfig
 from medpipe.curate.purposes import Purpose
-from medpipe.lake.dataset import Built, current
+from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
 from medpipe.lake.parquet import scan_parts
 from medpipe.normalize.assets import normalized_key
-from medpipe.records.kinds import SCHEMAS, Split, content_columns, polars_schema
+from medpipe.records.kinds import Split, content_columns, record_columns
 
 DOCUMENTS_KEY = dg.AssetKey(["corpus", "documents"])
 NO_DUPLICATES = "no_exact_duplicates"
@@ -53,7 +47,6 @@ class CorpusConfig(Rebuild):
 def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: Lake) -> dg.AssetsDefinition:
     key = dg.AssetKey(["corpus", purpose.value])
     kind = purpose.kind
-    schema = polars_schema(SCHEMAS[kind])
 
     @dg.asset(
         key=key,
@@ -63,7 +56,10 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
         owners=OWNERS,
         kinds={"polars", "parquet"},
         tags={"kind": kind.value},
-        metadata={"dagster/column_schema": table_schema(schema)},
+        metadata={
+            "kind of record": kind.value,
+            "sources": ", ".join(s.id for s in sources if purpose.takes(s)),
+        },
         code_version=CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(
@@ -81,8 +77,11 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
         ],
     )
     def corpus(context: dg.AssetExecutionContext, config: CorpusConfig) -> dg.MaterializeResult:
+        from medpipe.curate.corpus import build_corpus
+
         with plain_failures():
-            built = _BUILDERS[purpose](
+            built = build_corpus(
+                purpose,
                 {source.id: current(lake, "normalized", source.id) for source in sources},
                 {source.id: source for source in sources},
                 lake=lake,
@@ -95,14 +94,16 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
                 progress=context.log.info,
             )
         facts = built.dataset.manifest.facts
-        parts = built.dataset.files("*/part-*.parquet")
-        records = scan_parts([p for p in parts if p.parent.name != "rejected"], schema=schema)
+        schema = record_columns(kind)
+        parts = [path for path in built.dataset.files("*/part-*.parquet") if path.parent.name != "rejected"]
+        records = scan_parts(parts, schema=schema)
         keys = records.select("content_key", "split").collect()
         splits = dict(keys.group_by("split").len().iter_rows())
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.dataset.digest),
             metadata={
                 **dataset_metadata(built.dataset, reused=built.reused),
+                "dagster/column_schema": table_schema(schema),
                 "funnel by source": facts_table(
                     [
                         {"source": source, **{k: facts_of[k] for k in ("records", "kept", "rejected")}}
@@ -114,7 +115,7 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
                     [{"domain": domain, **counts} for domain, counts in facts["by_domain"].items()]
                 ),
                 "preview": preview(
-                    [p for p in parts if p.parent.name != "rejected"],
+                    parts,
                     schema=schema,
                     columns=["source", "lang", "domain", "split", *content_columns(kind)],
                 ),
@@ -137,11 +138,6 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
     return corpus
 
 
-_BUILDERS: dict[Purpose, Callable[..., Built]] = {
-    Purpose.DOCUMENTS: build_documents,
-    Purpose.CONVERSATIONS: build_conversations,
-    Purpose.PREFERENCES: build_preferences,
-}
 _DESCRIPTIONS = {
     Purpose.DOCUMENTS: (
         "The pretraining corpus: documents of all sources and conversations rendered as text, exact "

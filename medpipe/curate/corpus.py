@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from medpipe.catalog.source import Source
+from medpipe.curate import CODE_VERSION
 from medpipe.curate.config import CurateConfig
 from medpipe.curate.decide import TOO_SHORT, decide, read_keys
 from medpipe.curate.purposes import Purpose
@@ -23,13 +24,9 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.lake.parquet import ParquetSink
 from medpipe.records.keys import joined_content
-from medpipe.records.kinds import Rejected, polars_schema
-
-__all__ = ["CurateConfig", "CurateError", "build_conversations", "build_documents", "build_preferences"]
+from medpipe.records.kinds import rejected_columns
 
 ROOM = "corpus"
-CODE_VERSION = "1"
-"""Raise it when the same input gives another corpus."""
 BATCH_ROWS = 4096
 REJECTED = "rejected"
 _RAW_CHARACTERS = 2000
@@ -43,7 +40,8 @@ class CurateError(ValueError):
     """The corpus cannot be built from what was given; the message says what to change."""
 
 
-def build_documents(
+def build_corpus(
+    purpose: Purpose,
     normalized: Mapping[str, Dataset],
     sources: Mapping[str, Source],
     *,
@@ -52,9 +50,10 @@ def build_documents(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Built:
-    """Builds the pretraining documents: texts, and conversations rendered by their source's template.
+    """Builds one data set of the corpus.
 
     Args:
+        purpose: which one; conversations become documents by their source's template.
         normalized: the normalized data sets by source id, of every enabled source, in the catalog's
             order: the first publisher of a text keeps it, and what one of them holds out, whatever its
             use, is held out everywhere.
@@ -65,51 +64,12 @@ def build_documents(
         progress: takes one line of news at a time.
 
     Returns:
-        The data set; parts `<source id>/part-00000.parquet` of kind Document whose `split` is `train` or
-        `validation` and whose `tier` is set, `rejected/part-00000.parquet`, and facts by source and
-        domain.
+        The data set; parts `<source id>/part-00000.parquet` whose `split` is `train` or `validation` and,
+        for documents, whose `tier` is set, `rejected/part-00000.parquet`, and facts by source and domain.
 
     Raises:
         CurateError: a data set has no catalog entry, or a source is called `rejected`.
     """
-    return _build(Purpose.DOCUMENTS, normalized, sources, lake, config, force, progress)
-
-
-def build_conversations(
-    normalized: Mapping[str, Dataset],
-    sources: Mapping[str, Source],
-    *,
-    lake: Lake,
-    config: CurateConfig = CurateConfig(),  # noqa: B008 - frozen
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Built:
-    """Builds the conversations for supervised fine-tuning; arguments and errors of `build_documents`."""
-    return _build(Purpose.CONVERSATIONS, normalized, sources, lake, config, force, progress)
-
-
-def build_preferences(
-    normalized: Mapping[str, Dataset],
-    sources: Mapping[str, Source],
-    *,
-    lake: Lake,
-    config: CurateConfig = CurateConfig(),  # noqa: B008 - frozen
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Built:
-    """Builds the preference pairs; arguments and errors of `build_documents`."""
-    return _build(Purpose.PREFERENCES, normalized, sources, lake, config, force, progress)
-
-
-def _build(
-    purpose: Purpose,
-    normalized: Mapping[str, Dataset],
-    sources: Mapping[str, Source],
-    lake: Lake,
-    config: CurateConfig,
-    force: bool,
-    progress: Progress | None,
-) -> Built:
     _check_names(normalized, sources)
     recipe = _recipe(purpose, normalized, sources, config)
     if not force and (found := find_reusable(lake, ROOM, purpose.value, recipe=recipe)):
@@ -176,7 +136,7 @@ def _write(
     digests: dict[str, str] = {}
     rejected_path = draft.path / REJECTED / "part-00000.parquet"
     rejected_path.parent.mkdir()
-    with ParquetSink(rejected_path, schema=polars_schema(Rejected)) as rejected:
+    with ParquetSink(rejected_path, schema=rejected_columns()) as rejected:
         for source_id, decided in decisions.items():
             part = draft.path / source_id / "part-00000.parquet"
             part.parent.mkdir()

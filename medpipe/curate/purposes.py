@@ -11,7 +11,7 @@ from medpipe.curate.tier import tier
 from medpipe.lake.dataset import Dataset
 from medpipe.lake.parquet import scan_parts
 from medpipe.normalize.templates import render_conversations
-from medpipe.records.kinds import SCHEMAS, Kind, Tier, polars_schema
+from medpipe.records.kinds import Kind, Tier, record_columns
 
 
 class Purpose(StrEnum):
@@ -32,7 +32,7 @@ class Purpose(StrEnum):
     @property
     def schema(self) -> pl.Schema:
         """Columns of its records."""
-        return polars_schema(SCHEMAS[self.kind])
+        return record_columns(self.kind)
 
     def takes(self, source: Source) -> bool:
         """Whether the catalog lets a source feed it."""
@@ -68,4 +68,4 @@ _KINDS = {
 
 def scan_records(source: Source, normalized: Dataset) -> pl.LazyFrame:
     """A source's normalized records, without those that were rejected."""
-    return scan_parts(normalized.files("part-*.parquet"), schema=polars_schema(SCHEMAS[source.kind]))
+    return scan_parts(normalized.files("part-*.parquet"), schema=record_columns(source.kind))

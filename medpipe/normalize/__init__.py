@@ -1,1 +1,4 @@
 """A source's own records become documents, conversations or preferences."""
+
+CODE_VERSION = "1"
+"""Raised by hand whenever the same rows would give other records."""

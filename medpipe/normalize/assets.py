@@ -1,7 +1,5 @@
 """`normalized/<source>`: a source's rows as typed records, the rejected ones beside them."""
 
-from typing import Any
-
 import dagster as dg
 
 from medpipe.asset_metadata import (
@@ -20,8 +18,8 @@ from medpipe.ingest.assets import raw_key, source_tags
 from medpipe.lake.dataset import Dataset, current
 from medpipe.lake.layout import Lake
 from medpipe.lake.parquet import scan_parts
-from medpipe.normalize.run import CODE_VERSION, normalize_source
-from medpipe.records.kinds import SCHEMAS, Kind, content_columns, polars_schema
+from medpipe.normalize import CODE_VERSION
+from medpipe.records.kinds import Kind, content_columns, record_columns, record_schema
 
 ROWS_ACCOUNTED = "rows_accounted"
 RECORDS_VALID = "records_valid"
@@ -36,9 +34,9 @@ def normalized_key(source: Source) -> dg.AssetKey:
 def _checks(dataset: Dataset, kind: Kind) -> list[dg.AssetCheckResult]:
     facts = dataset.manifest.facts
     published, kept, rejected = facts["published"], facts["kept"], facts["rejected"]
-    schema = SCHEMAS[kind]
+    schema = record_schema(kind)
     sample = (
-        scan_parts(dataset.files("part-*.parquet"), schema=polars_schema(schema)).head(CHECKED_ROWS).collect()
+        scan_parts(dataset.files("part-*.parquet"), schema=record_columns(kind)).head(CHECKED_ROWS).collect()
     )
     return [
         dg.AssetCheckResult(
@@ -56,7 +54,6 @@ def _checks(dataset: Dataset, kind: Kind) -> list[dg.AssetCheckResult]:
 def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition:
     """The asset that normalises one source; its data version is the records' digest."""
     key = normalized_key(source)
-    schema = polars_schema(SCHEMAS[source.kind])
 
     @dg.asset(
         key=key,
@@ -69,7 +66,7 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
         owners=OWNERS,
         kinds={"polars", "parquet"},
         tags=source_tags(source),
-        metadata={"dagster/column_schema": table_schema(schema), "layout": source.layout.layout},
+        metadata={"kind of record": source.kind.value, "layout": source.layout.layout},
         code_version=CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(
@@ -84,15 +81,19 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
         ],
     )
     def normalized(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+        from medpipe.normalize.run import normalize_source
+
         with plain_failures():
             raw = current(lake, "raw", source.id)
             built = normalize_source(source, raw, lake=lake, force=config.force, progress=context.log.info)
         facts = built.dataset.manifest.facts
+        schema = record_columns(source.kind)
         by_file = [{"file": path, **counts} for path, counts in facts["by_file"].items()]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.dataset.digest),
             metadata={
                 **dataset_metadata(built.dataset, reused=built.reused),
+                "dagster/column_schema": table_schema(schema),
                 "published rows": facts["published"],
                 "kept rows": facts["kept"],
                 "rejected rows": facts["rejected"],

@@ -12,7 +12,7 @@ from medpipe.normalize.extracted import RAW_CHARACTERS, Batch
 from medpipe.normalize.language import record_language
 from medpipe.normalize.layouts import read_layout
 from medpipe.records.keys import content_key, joined_content, record_ids
-from medpipe.records.kinds import SCHEMAS, Rejected, Tier, content_columns, polars_schema
+from medpipe.records.kinds import Tier, content_columns, record_columns, record_schema, rejected_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +63,15 @@ def normalize_batch(rows: RowBatch, origin: Origin) -> Normalized:
     # The tier is a judgement about a record and no part of it.
     identity = [name for name in columns if name != "tier"]
     frame = frame.with_columns(record_ids(frame, kind=kind, content=identity))
-    schema = polars_schema(SCHEMAS[kind])
+    schema = record_columns(kind)
     records = frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-    return Normalized(SCHEMAS[kind].validate(records), _rejected_frame(rows, batch, origin))
+    return Normalized(record_schema(kind).validate(records), _rejected_frame(rows, batch, origin))
 
 
 def _rejected_frame(rows: RowBatch, batch: Batch, origin: Origin) -> pl.DataFrame:
     entries = [(r.row, r.reason, r.detail, r.raw) for r in batch.rejections.values()]
     entries += [(b.row, b.reason, b.detail, b.raw[:RAW_CHARACTERS]) for b in rows.broken]
-    schema = polars_schema(Rejected)
+    schema = rejected_columns()
     names = ["row", "reason", "detail", "raw"]
     return (
         pl.DataFrame(entries, schema={name: schema[name] for name in names}, orient="row")

@@ -16,13 +16,12 @@ from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
 from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
+from medpipe.normalize import CODE_VERSION
 from medpipe.normalize.parts import PartWriter
 from medpipe.normalize.records import Normalized, Origin, normalize_batch
-from medpipe.records.kinds import SCHEMAS, Rejected, polars_schema
+from medpipe.records.kinds import record_columns, rejected_columns
 
 ROOM = "normalized"
-CODE_VERSION = "1"
-"""Raised by hand whenever the same rows would give other records."""
 BATCH_ROWS = 2_048
 PROGRESS_SECONDS = 1.0
 WORKERS = 2
@@ -96,7 +95,7 @@ def normalize_source(
     files = _files(source, raw)
     total, by_file = _Counts(), {}
     with publish(lake, ROOM, source.id, recipe=recipe) as draft:
-        kept_schema, rejected_schema = polars_schema(SCHEMAS[source.kind]), polars_schema(Rejected)
+        kept_schema, rejected_schema = record_columns(source.kind), rejected_columns()
         with (
             PartWriter(draft.path, schema=kept_schema) as kept,
             PartWriter(draft.path / "rejected", schema=rejected_schema) as rejected,

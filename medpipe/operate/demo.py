@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from medpipe.catalog.selection import load_catalog
@@ -46,9 +47,14 @@ class DemoFacts:
     links: dict[str, str]
 
 
+def sample_hub(settings: Settings) -> Path:
+    """Folder that the sample is written to."""
+    return settings.home / "sample"
+
+
 def demo_settings(settings: Settings) -> Settings:
     """The settings with the sample as the hub and the demo plan; all else as the person set it."""
-    return settings.model_copy(update={"hub": settings.home / "sample", "sources": None, "plan": DEMO_PLAN})
+    return settings.model_copy(update={"hub": sample_hub(settings), "sources": None, "plan": DEMO_PLAN})
 
 
 def run_demo(settings: Settings) -> DemoFacts:
@@ -60,13 +66,13 @@ def run_demo(settings: Settings) -> DemoFacts:
     """
     started = time.monotonic()
     settings = demo_settings(settings)
-    assert settings.hub is not None
-    settings.hub.mkdir(parents=True, exist_ok=True)
-    generate(settings.hub)
+    generate(sample_hub(settings))
     corpus_config = {"config": {"validation_share": VALIDATION_SHARE}}
     run = materialise(
         settings,
-        run_config={"ops": {f"corpus__{n}": corpus_config for n in ("documents", "conversations", "preferences")}},
+        run_config={
+            "ops": {f"corpus__{n}": corpus_config for n in ("documents", "conversations", "preferences")}
+        },
     )
     facts = _collect(settings, run_id=run.run_id, reused=list(run.reused), seconds=time.monotonic() - started)
     write_json_atomically(settings.home / DEMO_FACTS, asdict(facts))
@@ -79,7 +85,12 @@ def _collect(settings: Settings, *, run_id: str, reused: list[str], seconds: flo
     for source in load_catalog(settings).enabled:
         facts = current(lake, "normalized", source.id).manifest.facts
         sources.append(
-            {"source": source.id, "rows": facts["published"], "kept": facts["kept"], "rejected": facts["rejected"]}
+            {
+                "source": source.id,
+                "rows": facts["published"],
+                "kept": facts["kept"],
+                "rejected": facts["rejected"],
+            }
         )
     snapshot = read_snapshot(lake)
     tokens: Counter[str] = Counter()

@@ -81,8 +81,8 @@ def exclusive_home(settings: Settings) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise HomeInUseError(
-                f"process {lock.read().strip() or 'unknown'} is already running on {settings.home}; wait for it, "
-                "stop it, or set MEDPIPE_HOME to another folder"
+                f"process {lock.read().strip() or 'unknown'} is already running on {settings.home}; "
+                "wait for it, stop it, or set MEDPIPE_HOME to another folder"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 
 from medpipe.asset_metadata import REUSED
+from medpipe.console import asset_name, failure_reason
 from medpipe.definitions import build_definitions
-from medpipe.operate.console import asset_name, failure_reason
 from medpipe.operate.instance import exclusive_home, open_instance
 from medpipe.settings import Settings
 

@@ -23,7 +23,9 @@ def print_demo(facts: DemoFacts, console: Console) -> None:
     for row in facts.sources:
         sources.add_row(row["source"], f"{row['rows']:,}", f"{row['kept']:,}", f"{row['rejected']:,}")
     sources.add_section()
-    sources.add_row("all", *(f"{sum(row[key] for row in facts.sources):,}" for key in ("rows", "kept", "rejected")))
+    sources.add_row(
+        "all", *(f"{sum(row[key] for row in facts.sources):,}" for key in ("rows", "kept", "rejected"))
+    )
     console.print(sources)
 
     tokens = _table("Tokens by domain", "domain", "tokens")
@@ -39,7 +41,9 @@ def print_demo(facts: DemoFacts, console: Console) -> None:
     for stage in facts.stages:
         loss = f"{stage['loss_first']:.2f} → {stage['loss_last']:.2f}"
         bits = stage["bits_per_byte"]
-        stages.add_row(stage["name"], f"{stage['steps']:,}", f"{stage['tokens']:,}", loss, f"{bits['all']:.3f}")
+        stages.add_row(
+            stage["name"], f"{stage['steps']:,}", f"{stage['tokens']:,}", loss, f"{bits['all']:.3f}"
+        )
         matrix.add_row(stage["name"], *("—" if bits[d] is None else f"{bits[d]:.3f}" for d in domains))
     console.print(stages)
     console.print(matrix)

@@ -64,7 +64,9 @@ def _wait_until_open(server: Server, port: int, *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
-            raise ServerError(f"{server.name} ended with status {server.process.returncode}; its output is above")
+            raise ServerError(
+                f"{server.name} ended with status {server.process.returncode}; its output is above"
+            )
         with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
             return
         time.sleep(0.2)
@@ -73,7 +75,7 @@ def _wait_until_open(server: Server, port: int, *, seconds: float) -> None:
 
 @contextlib.contextmanager
 def running_servers(settings: Settings, *, dagster_port: int, mlflow_port: int) -> Iterator[list[Server]]:
-    """Starts the Dagster UI with its daemon, and the MLflow UI where its store is ours; stops them at the end.
+    """Starts the Dagster UI and its daemon, and the MLflow UI where its store is ours; ends them after.
 
     Raises:
         ServerError: a port is in use, or a server ended at once.

@@ -1,6 +1,6 @@
 """`pretrain/<stage>`: the four stages, each trained in a process of its own and followed into MLflow."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
@@ -8,18 +8,17 @@ from dagster._core.errors import DagsterPipesExecutionError
 from medpipe.asset_metadata import OWNERS, PRETRAIN_GROUP, REUSED, facts_table, plain_failures
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import read_manifest
-from medpipe.pretrain.compile import CODE_VERSION, CompiledPlan
-from medpipe.pretrain.curriculum import FinishedStage, compile_pinned, curriculum_digest
-from medpipe.pretrain.launch import trainer_command, trainer_environment
-from medpipe.pretrain.plan import STAGES, Plan, StagePlan, find_plan, load_plan
-from medpipe.pretrain.result import SPOOL, read_result, stage_run_folder, trainer_failure
+from medpipe.pretrain import CODE_VERSION
+from medpipe.pretrain.plan import Plan, StagePlan
 from medpipe.settings import Settings
 from medpipe.tokens.assets import SNAPSHOT_KEY
-from medpipe.tokens.snapshot import read_snapshot
-from medpipe.tracking.facts import CurriculumFacts, DagsterLink, DatasetFacts, StageFacts
+from medpipe.tracking.facts import DagsterLink
 from medpipe.tracking.links import compare_url, run_url
 from medpipe.tracking.replay import SpoolReplay
-from medpipe.tracking.runs import begin_stage
+
+if TYPE_CHECKING:
+    from medpipe.pretrain.curriculum import FinishedStage
+    from medpipe.pretrain.tracked import TrackedStage
 
 GPU_POOL = "gpu"
 FINITE_LOSS = "finite_loss"
@@ -38,39 +37,6 @@ def stage_key(stage: str) -> dg.AssetKey:
     return dg.AssetKey(["pretrain", stage])
 
 
-def _curriculum_facts(compiled: CompiledPlan, settings: Settings, lake: Lake) -> CurriculumFacts:
-    return CurriculumFacts(
-        name=compiled.plan.name,
-        digest=curriculum_digest(compiled),
-        plan_yaml=find_plan(settings.plan).read_text(encoding="utf-8"),
-        params=compiled.plan.model_dump(mode="json"),
-        tokenizer=compiled.tokenizer.digest,
-        snapshot=compiled.snapshot,
-        revisions=read_snapshot(lake, compiled.snapshot).revisions,
-    )
-
-
-def _stage_facts(compiled: CompiledPlan, stage: str, lake: Lake, *, complete: bool) -> StageFacts:
-    compiled_stage = compiled.stage(stage)
-    read = {(shard.domain.value, shard.source, shard.digest) for shard in compiled_stage.shards}
-    return StageFacts(
-        name=stage,
-        digest=compiled_stage.digest,
-        seed=compiled.plan.seed,
-        last=stage == STAGES[-1],
-        complete=complete,
-        params=compiled.plan.stage(stage).model_dump(mode="json"),
-        datasets=[
-            DatasetFacts(
-                name=f"shards/{domain}/{source}",
-                digest=digest,
-                uri=lake.dataset("shards", domain, source, digest=digest).as_uri(),
-            )
-            for domain, source, digest in sorted(read)
-        ],
-    )
-
-
 def _links(settings: Settings, replay: SpoolReplay) -> dict[str, Any]:
     if replay.runs is None:
         return {"mlflow": f"not reached: {replay.last_error}"}
@@ -82,7 +48,7 @@ def _links(settings: Settings, replay: SpoolReplay) -> dict[str, Any]:
     }
 
 
-def _metadata(finished: FinishedStage) -> dict[str, Any]:
+def _metadata(finished: "FinishedStage") -> dict[str, Any]:
     result = finished.result
     bits = [{"domain": domain, "bits per byte": value} for domain, value in result.bits_per_byte.items()]
     seen = [{"source": source, "tokens": tokens} for source, tokens in result.tokens_by_source.items()]
@@ -111,8 +77,8 @@ def _build_stage_asset(
         key=key,
         deps=[parent],
         description=(
-            f"Stage '{stage.name}' of the curriculum: {_PURPOSE[stage.name]}. Goes on with weights, optimizer "
-            "and token count of the stage before, and ends with a checkpoint that is measured and in MLflow."
+            f"Stage '{stage.name}' of the curriculum: {_PURPOSE[stage.name]}. Goes on with weights, "
+            "optimizer and token count of the stage before; its last checkpoint is measured and in MLflow."
         ),
         group_name=PRETRAIN_GROUP,
         owners=OWNERS,
@@ -138,46 +104,32 @@ def _build_stage_asset(
             ),
         ],
     )
-    def train(
-        context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient
-    ) -> dg.MaterializeResult:
-        with plain_failures():
-            compiled = compile_pinned(load_plan(settings.plan), lake, stage=stage.name)
-            folder = stage_run_folder(lake, compiled, stage.name)
-            complete = read_result(folder) is not None
-            for warning in compiled.warnings:
-                context.log.warning(warning)
-            curriculum = _curriculum_facts(compiled, settings, lake)
-            facts = _stage_facts(compiled, stage.name, lake, complete=complete)
+    def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
+        from medpipe.pretrain.tracked import track_stage
+
         link = DagsterLink(
             run_id=context.run_id,
             asset_key=key.to_user_string(),
             root_run_id=context.run.tags.get("dagster/root_run_id"),
         )
-        replay = SpoolReplay(
-            settings,
-            folder / SPOOL,
-            lambda: begin_stage(settings, curriculum=curriculum, stage=facts, dagster=link),
-            run_folder=folder,
-        )
-        with replay.following():
-            if not complete:
-                _train(context, pipes, compiled, stage.name, settings=settings, lake=lake)
-        result = read_result(folder)
-        if result is None:
-            raise dg.Failure(
-                f"the trainer of {stage.name} ended without a result in {folder}", allow_retries=False
-            )
+        with plain_failures():
+            tracked = track_stage(stage.name, settings=settings, lake=lake, dagster=link)
+            for warning in tracked.compiled.warnings:
+                context.log.warning(warning)
+            with tracked.replay.following():
+                if not tracked.complete:
+                    _train(context, pipes, tracked)
+            finished = tracked.finished()
+        replay, result = tracked.replay, finished.result
         if replay.runs is not None:
             url = run_url(settings, replay.runs.experiment_id, replay.runs.parent_run_id)
             context.instance.add_run_tags(context.run_id, {"mlflow/run": url})
         if replay.last_error is not None:
             context.log.warning(f"{replay.pending} events are not in MLflow yet: {replay.last_error}")
-        finished = FinishedStage(result, folder)
         manifest = read_manifest(finished.checkpoint)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.digest),
-            metadata={**_metadata(finished), **_links(settings, replay), REUSED: complete},
+            metadata={**_metadata(finished), **_links(settings, replay), REUSED: tracked.complete},
             check_results=[
                 dg.AssetCheckResult(check_name=FINITE_LOSS, passed=result.is_finite),
                 dg.AssetCheckResult(
@@ -192,24 +144,16 @@ def _build_stage_asset(
 
 
 def _train(
-    context: dg.AssetExecutionContext,
-    pipes: dg.PipesSubprocessClient,
-    compiled: CompiledPlan,
-    stage: str,
-    *,
-    settings: Settings,
-    lake: Lake,
+    context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, tracked: "TrackedStage"
 ) -> None:
-    command = trainer_command(
-        lake=lake.root, plan=find_plan(settings.plan), snapshot=compiled.snapshot, stage=stage
-    )
+    """Runs the trainer to its end; a trainer that failed is told by `TrackedStage.finished`."""
+    from medpipe.pretrain.launch import trainer_environment
+
     try:
-        pipes.run(context=context, command=command, env=trainer_environment())
+        pipes.run(context=context, command=tracked.command, env=trainer_environment())
     except DagsterPipesExecutionError as error:
-        reason = trainer_failure(stage_run_folder(lake, compiled, stage))
-        raise dg.Failure(
-            f"training of stage {stage} stopped: {reason or error}", allow_retries=False
-        ) from error
+        context.log.error(f"{tracked.stage}: {error}")
+        tracked.finished()
 
 
 def build_stage_assets(plan: Plan, *, settings: Settings, lake: Lake) -> list[dg.AssetsDefinition]:

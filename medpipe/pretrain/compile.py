@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
+from medpipe.pretrain import CODE_VERSION
 from medpipe.pretrain.corpus import ShardInfo, TokenizerInfo, list_shards, of_split, tokenizer_info
 from medpipe.pretrain.plan import STAGES, MixtureEntry, Plan, PlanError, StagePlan
 from medpipe.pretrain.schedule import stage_fraction
@@ -17,8 +18,6 @@ from medpipe.records.kinds import Split
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
 
-CODE_VERSION = "1"
-"""Version of everything that decides a stage's bytes besides the plan: stream, masks, loop."""
 
 RATE_TOLERANCE = 1e-12
 """Largest jump of the learning rate at a border, as a fraction of the peak."""

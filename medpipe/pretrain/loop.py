@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from medpipe.pretrain.stop import Progress, Stopped, StopRequest
 from medpipe.pretrain.training import StepResult, Training
-from medpipe.tracking.spool import Spool
+from medpipe.tracking.spool import Spool, read_events
 
 PROGRESS_SECONDS = 2.0
 
@@ -25,7 +26,8 @@ def train(
         stop: looked at after each step.
 
     Returns:
-        The final checkpoint's folder.
+        The final checkpoint's folder; it is noted in the spool once it has been measured, those before
+        it as soon as they are saved.
 
     Raises:
         Stopped: asked to; a checkpoint of the last finished step is saved.
@@ -46,13 +48,37 @@ def train(
         saved = None
         if training.step == last or training.step % plan.checkpoint_every_steps == 0:
             saved = training.save(checkpoints)
+            if training.step < last:
+                note_checkpoint(training, saved, spool)
         if stop.signal_name is not None and training.step < last:
             saved = saved or training.save(checkpoints)
+            note_checkpoint(training, saved, spool)
             raise Stopped(
                 f"stopped by {stop.signal_name} after step {training.step}; {saved.name} is saved, "
                 "run again to go on from it"
             )
     return saved or checkpoints / f"{training.step:08d}"
+
+
+def note_checkpoint(
+    training: Training, checkpoint: Path, spool: Spool, values: Mapping[str, float] | None = None
+) -> None:
+    """Spools a checkpoint that is not there yet: a process may be killed between a save and its note.
+
+    Args:
+        training: the stage at the checkpoint's step.
+        checkpoint: `<run folder>/checkpoints/<step>`.
+        spool: the run folder's spool.
+        values: what was measured at it; only a stage's last checkpoint is.
+    """
+    stage = training.stage
+    values = dict(values or {})
+    for event in read_events(spool.path):
+        if event.kind == "checkpoint" and event.step == training.step and event.values == values:
+            return
+    name = stage.name if values else f"{stage.name}-{training.step:08d}"
+    relative = checkpoint.relative_to(checkpoint.parents[1]).as_posix()
+    spool.checkpoint(relative, name=name, step=training.step, tokens=training.tokens, values=values)
 
 
 class _Meter:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medpipe.records.kinds import Domain, Tier
-from medpipe.tokens.tokenizer import TokenizerConfig
+from medpipe.tokens.config import TokenizerConfig
 
 STAGES = ("fast", "stable", "anneal", "converge")
 """The stages of every curriculum, in order."""

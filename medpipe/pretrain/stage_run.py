@@ -18,7 +18,7 @@ from medpipe.pretrain.corpus import ShardInfo
 from medpipe.pretrain.dataset import StageData
 from medpipe.pretrain.generate import Sampling, generate_text
 from medpipe.pretrain.guard import run_lock
-from medpipe.pretrain.loop import train
+from medpipe.pretrain.loop import note_checkpoint, train
 from medpipe.pretrain.model import count_parameters, device_and_precision
 from medpipe.pretrain.plan import STAGES
 from medpipe.pretrain.result import (
@@ -35,7 +35,7 @@ from medpipe.pretrain.stop import Progress, StopRequest
 from medpipe.pretrain.training import Training
 from medpipe.records.kinds import Split
 from medpipe.tokens.shard import OpenShard, open_shards
-from medpipe.tracking.spool import Spool, read_events
+from medpipe.tracking.spool import Spool
 
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
@@ -96,6 +96,8 @@ class StageRun:
             training = self._prepare(parent)
             with Spool(folder / SPOOL) as spool:
                 spool.truncate_after(training.step)
+                if training.step > self.stage.first_step and not training.is_finished:
+                    note_checkpoint(training, folder / CHECKPOINTS / f"{training.step:08d}", spool)
                 checkpoint = train(
                     training,
                     checkpoints=folder / CHECKPOINTS,
@@ -204,7 +206,8 @@ class StageRun:
         self.progress("measuring bits per byte on held-out text")
         bits = self._measure(training)
         relative = checkpoint.relative_to(self.folder).as_posix()
-        self._note_checkpoint(training, relative, bits, spool)
+        values = {f"eval/bits_per_byte/{name}": value for name, value in bits.as_metrics().items()}
+        note_checkpoint(training, checkpoint, spool, values)
         by_source = training.tokens_by_source[stage.name]
         if training.loss_first is None or training.loss_last is None:
             raise AssertionError("a finished stage has taken at least one step")
@@ -231,16 +234,6 @@ class StageRun:
         write_result(self.folder, result)
         self.progress(f"complete, {bits.overall:.3f} bits per byte on held-out text")
         return result
-
-    def _note_checkpoint(self, training: Training, relative: str, bits: BitsPerByte, spool: Spool) -> None:
-        """Spools the checkpoint once: a process killed before the result was written may have done so."""
-        values = {f"eval/bits_per_byte/{name}": value for name, value in bits.as_metrics().items()}
-        for event in read_events(spool.path):
-            if event.kind == "checkpoint" and event.step == training.step and event.values == values:
-                return
-        spool.checkpoint(
-            relative, name=self.stage.name, step=training.step, tokens=training.tokens, values=values
-        )
 
     def _write_sample(self, training: Training) -> str:
         """A few lines of text, one a prompt of the plan."""

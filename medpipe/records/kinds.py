@@ -1,14 +1,18 @@
-"""The four record kinds as typed table schemas.
+"""The words of the catalog and of every table: kinds, domains, languages, tiers, splits.
 
-Every kind starts with the provenance columns; `id` and `content_key` are 32 hex characters.
+The tables' columns stand in `schemas`, which is imported on first use only: it brings a library that the
+code location, which knows the words alone, should not wait for.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import dataframely as dy
 import polars as pl
+
+if TYPE_CHECKING:
+    from medpipe.records.schemas import Provenance
 
 
 class Kind(StrEnum):
@@ -56,91 +60,32 @@ class Split(StrEnum):
     TEST = "test"
 
 
-_HASH = r"^[0-9a-f]{32}$"
 TURN = pl.Struct({"role": pl.String, "content": pl.String})
 """One turn of a conversation; `role` is `user` or `assistant`."""
 
 
-class Provenance(dy.Schema):
-    """Where a record comes from: enough to find its row again."""
+def record_schema(kind: Kind) -> type[Provenance]:
+    """The table schema of a kind."""
+    from medpipe.records.schemas import SCHEMAS
 
-    id = dy.String(nullable=False, regex=_HASH)
-    """128-bit hash of (source, kind, canonical record)."""
-    source = dy.String(nullable=False)
-    revision = dy.String(nullable=False)
-    path = dy.String(nullable=False)
-    """File within the snapshot."""
-    row = dy.Int64(nullable=False, min=0)
-    """0-based record index in that file."""
-    part = dy.Int32(nullable=False, min=0)
-    """Several records may come of one row."""
-    content_key = dy.String(nullable=False, regex=_HASH)
-    split = dy.Enum([split.value for split in Split], nullable=False)
-    lang = dy.Enum([language.value for language in Language], nullable=False)
-    domain = dy.Enum([domain.value for domain in Domain], nullable=False)
+    return SCHEMAS[kind]
 
 
-class Document(Provenance):
-    """Text for pretraining."""
-
-    text = dy.String(nullable=False, min_length=1)
-    tier = dy.Enum([tier.value for tier in Tier], nullable=False)
-
-
-class Conversation(Provenance):
-    """Turns for supervised fine-tuning."""
-
-    system = dy.String(nullable=True)
-    turns = dy.List(dy.Struct({"role": dy.String(), "content": dy.String()}), nullable=False, min_length=1)
-
-
-class Preference(Provenance):
-    """A prompt with a better and a worse answer."""
-
-    prompt = dy.List(dy.Struct({"role": dy.String(), "content": dy.String()}), nullable=False, min_length=1)
-    chosen = dy.String(nullable=False, min_length=1)
-    rejected = dy.String(nullable=False, min_length=1)
-
-
-class ExamItem(Provenance):
-    """A held-out question with options and its right answers."""
-
-    question = dy.String(nullable=False, min_length=1)
-    options = dy.List(dy.Struct({"label": dy.String(), "text": dy.String()}), nullable=False)
-    answers = dy.List(dy.String(), nullable=False, min_length=1)
-    subject = dy.String(nullable=True)
-
-
-SCHEMAS: dict[Kind, type[Provenance]] = {
-    Kind.DOCUMENT: Document,
-    Kind.CONVERSATION: Conversation,
-    Kind.PREFERENCE: Preference,
-    Kind.EXAM_ITEM: ExamItem,
-}
-
-PROVENANCE_COLUMNS = tuple(Provenance.column_names())
+def record_columns(kind: Kind) -> pl.Schema:
+    """The Polars types of a kind's columns, in order."""
+    return record_schema(kind).create_empty().schema
 
 
 def content_columns(kind: Kind) -> list[str]:
     """The columns that hold a kind's content, without provenance."""
-    return [name for name in SCHEMAS[kind].column_names() if name not in PROVENANCE_COLUMNS]
+    from medpipe.records.schemas import Provenance
+
+    provenance = set(Provenance.column_names())
+    return [name for name in record_schema(kind).column_names() if name not in provenance]
 
 
-def polars_schema(schema: type[dy.Schema]) -> pl.Schema:
-    """The Polars types of a record schema's columns, in order."""
-    return schema.create_empty().schema
+def rejected_columns() -> pl.Schema:
+    """The Polars types of the columns of rejected rows, in order."""
+    from medpipe.records.schemas import Rejected
 
-
-class Rejected(dy.Schema):
-    """A published row that gave no record, and why."""
-
-    source = dy.String(nullable=False)
-    revision = dy.String(nullable=False)
-    path = dy.String(nullable=False)
-    row = dy.Int64(nullable=False)
-    reason = dy.String(nullable=False)
-    """Short snake_case name of the rule."""
-    detail = dy.String(nullable=True)
-    """What exactly was wrong."""
-    raw = dy.String(nullable=True)
-    """The row as published, cut to 2,000 characters."""
+    return Rejected.create_empty().schema

@@ -1,7 +1,6 @@
 """`tokenizer`, `shards/<domain>` and `snapshot`: the corpus as token ids that a trainer maps into memory."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import dagster as dg
 
@@ -20,11 +19,12 @@ from medpipe.curate.assets import DOCUMENTS_KEY
 from medpipe.lake.dataset import Dataset, current, find_current
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Domain
-from medpipe.tokens.shard import verify_shard
-from medpipe.tokens.shards import SHARD_CODE_VERSION, ShardConfig, build_shards
-from medpipe.tokens.snapshot import build_snapshot
-from medpipe.tokens.tokenizer import TOKENIZER_CODE_VERSION, TokenizerConfig, train_tokenizer
-from medpipe.tokens.writer import DOCUMENT_INDEX_SCHEMA
+from medpipe.tokens.config import (
+    SHARD_CODE_VERSION,
+    TOKENIZER_CODE_VERSION,
+    ShardConfig,
+    TokenizerConfig,
+)
 
 TOKENIZER_KEY = dg.AssetKey(["tokenizer"])
 SNAPSHOT_KEY = dg.AssetKey(["snapshot"])
@@ -42,13 +42,16 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
         key=TOKENIZER_KEY,
         deps=[DOCUMENTS_KEY],
         description=(
-            f"Byte-level BPE of {tokenizer_config.vocabulary_size:,} entries, trained once on a sample of the training "
-            "documents stratified by domain and then pinned: a refresh of the corpus never changes it."
+            f"Byte-level BPE of {tokenizer_config.vocabulary_size:,} entries, trained once on a sample of "
+            "the training documents, stratified by domain, and then pinned: a refresh never changes it."
         ),
         group_name=TOKENS_GROUP,
         owners=OWNERS,
         kinds={"tokenizers"},
-        metadata={"vocabulary": tokenizer_config.vocabulary_size, "special tokens": ", ".join(tokenizer_config.special_tokens)},
+        metadata={
+            "vocabulary": tokenizer_config.vocabulary_size,
+            "special tokens": ", ".join(tokenizer_config.special_tokens),
+        },
         code_version=TOKENIZER_CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(
@@ -60,6 +63,8 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
         ],
     )
     def tokenizer(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+        from medpipe.tokens.tokenizer import train_tokenizer
+
         with plain_failures():
             built = train_tokenizer(
                 current(lake, "corpus", "documents"),
@@ -94,7 +99,9 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
     return tokenizer
 
 
-def _build_shards_asset(domain: Domain, tokenizer_config: TokenizerConfig, *, lake: Lake) -> dg.AssetsDefinition:
+def _build_shards_asset(
+    domain: Domain, tokenizer_config: TokenizerConfig, *, lake: Lake
+) -> dg.AssetsDefinition:
     key = shards_key(domain)
 
     @dg.asset(
@@ -108,7 +115,7 @@ def _build_shards_asset(domain: Domain, tokenizer_config: TokenizerConfig, *, la
         owners=OWNERS,
         kinds={"numpy", "parquet"},
         tags={f"domain/{domain.value}": ""},
-        metadata={"dagster/column_schema": table_schema(DOCUMENT_INDEX_SCHEMA)},
+        metadata={"tokenizer": tokenizer_config.name, "vocabulary": tokenizer_config.vocabulary_size},
         code_version=SHARD_CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(
@@ -120,6 +127,10 @@ def _build_shards_asset(domain: Domain, tokenizer_config: TokenizerConfig, *, la
         ],
     )
     def shards(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+        from medpipe.tokens.shard import verify_shard
+        from medpipe.tokens.shards import build_shards
+        from medpipe.tokens.writer import DOCUMENT_INDEX_SCHEMA
+
         with plain_failures():
             built = build_shards(
                 domain,
@@ -145,6 +156,7 @@ def _build_shards_asset(domain: Domain, tokenizer_config: TokenizerConfig, *, la
             metadata={
                 "dagster/row_count": sum(row["documents"] for row in rows),
                 "dagster/uri": lake.room("shards", domain.value).as_posix(),
+                "dagster/column_schema": table_schema(DOCUMENT_INDEX_SCHEMA),
                 "tokens": tokens,
                 "bytes": sum(dataset.manifest.bytes for dataset in datasets),
                 "by source": facts_table(rows),
@@ -152,7 +164,9 @@ def _build_shards_asset(domain: Domain, tokenizer_config: TokenizerConfig, *, la
             },
             check_results=[
                 dg.AssetCheckResult(
-                    check_name=SHARDS_VERIFIED, passed=tokens > 0, metadata={"shards": len(rows), "tokens": tokens}
+                    check_name=SHARDS_VERIFIED,
+                    passed=tokens > 0,
+                    metadata={"shards": len(rows), "tokens": tokens},
                 )
             ],
         )
@@ -160,7 +174,9 @@ def _build_shards_asset(domain: Domain, tokenizer_config: TokenizerConfig, *, la
     return shards
 
 
-def _current_shards(lake: Lake, domains: Sequence[Domain], documents: Dataset) -> dict[tuple[str, str], Dataset]:
+def _current_shards(
+    lake: Lake, domains: Sequence[Domain], documents: Dataset
+) -> dict[tuple[str, str], Dataset]:
     """The newest shards of every domain and source that the corpus has documents of."""
     found: dict[tuple[str, str], Dataset] = {}
     for source, facts in documents.manifest.facts["by_source"].items():
@@ -177,15 +193,18 @@ def _build_snapshot_asset(
         key=SNAPSHOT_KEY,
         deps=[TOKENIZER_KEY, *(shards_key(domain) for domain in domains)],
         description=(
-            "The list of digests that make one corpus: tokenizer, shards, source revisions. A training run pins "
-            "a snapshot, so a later refresh never disturbs it."
+            "The list of digests that make one corpus: tokenizer, shards, source revisions. A training run "
+            "pins a snapshot, so a later refresh never disturbs it."
         ),
         group_name=TOKENS_GROUP,
         owners=OWNERS,
         kinds={"json"},
+        metadata={"sources": ", ".join(source.id for source in sources)},
         code_version="1",
     )
     def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from medpipe.tokens.snapshot import build_snapshot
+
         with plain_failures():
             documents = current(lake, "corpus", "documents")
             shards = _current_shards(lake, domains, documents)

@@ -10,7 +10,7 @@ import polars as pl
 
 from medpipe.lake.dataset import Dataset
 from medpipe.lake.parquet import scan_parts
-from medpipe.records.kinds import Document, Split, polars_schema
+from medpipe.records.kinds import Kind, Split, record_columns
 
 LONGEST_CHARACTERS = 20_000
 """Only the beginning of a longer document is taken: one book must not fill a domain's share."""
@@ -20,7 +20,7 @@ BATCH_ROWS = 1024
 def scan_documents(documents: Dataset, source: str = "*") -> pl.LazyFrame:
     """The kept documents of a corpus, of one source or of all."""
     parts = [p for p in documents.files(f"{source}/part-*.parquet") if p.parent.name != "rejected"]
-    return scan_parts(parts, schema=polars_schema(Document))
+    return scan_parts(parts, schema=record_columns(Kind.DOCUMENT))
 
 
 def draw(ids: pl.Series, *, seed: int) -> npt.NDArray[np.uint64]:

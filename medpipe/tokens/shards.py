@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer
 
 from medpipe.lake.dataset import Built, Dataset, Draft, find_reusable, publish
@@ -15,6 +14,7 @@ from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain
+from medpipe.tokens.config import SHARD_CODE_VERSION, ShardConfig
 from medpipe.tokens.encode import BATCH_ROWS, encode_documents
 from medpipe.tokens.progress import Progress
 from medpipe.tokens.sample import scan_documents
@@ -23,18 +23,6 @@ from medpipe.tokens.vocabulary import dtype_of
 from medpipe.tokens.writer import ShardWriter, WrittenShard
 
 ROOM = "shards"
-SHARD_CODE_VERSION = "1"
-"""Raise it when the same documents and tokenizer give other shards."""
-
-
-class ShardConfig(BaseModel):
-    """How shards are cut."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_tokens_per_shard: int = Field(default=32_000_000, ge=1, le=2**30)
-    """A shard is closed before a document that would exceed it: 64 MB of uint16. A longer document has a
-    shard of its own."""
 
 
 def build_shards(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
@@ -16,57 +14,15 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Split
 from medpipe.tokens.compression import compression_report
+from medpipe.tokens.config import TOKENIZER_CODE_VERSION, TokenizerConfig
 from medpipe.tokens.sample import sample_ids, sample_texts
 
 ROOM = "tokenizer"
 FILE = "tokenizer.json"
-TOKENIZER_CODE_VERSION = "1"
-"""Raise it when the same sample gives another tokenizer."""
-BYTES = 256
-"""Entries that every byte-level vocabulary starts with: any text can be encoded."""
 
 
 class TokenizerError(ValueError):
     """A tokenizer cannot be trained or loaded; the message names the fix."""
-
-
-class TokenizerConfig(BaseModel):
-    """What a tokenizer is trained with; another setting is another tokenizer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = "medical-bpe"
-    """Folder of the tokenizer in the lake."""
-    vocabulary_size: int = Field(default=4096, ge=BYTES + 1, le=2**31 - 1)
-    """Entries with bytes and special tokens; fewer where the sample has no more pairs to merge."""
-    min_frequency: int = Field(default=2, ge=1)
-    """A pair that is rarer in the sample is not merged."""
-    eos_token: str = "<eos>"  # noqa: S105 - no credential
-    """Stands after each document."""
-    pad_token: str = "<pad>"  # noqa: S105 - no credential
-    """Fills up batches; never in a shard."""
-    more_special_tokens: tuple[str, ...] = ()
-    """Further tokens that text can never produce, such as role marks for fine-tuning."""
-    digits: Literal["individual", "none"] = "individual"
-    """`individual`: each digit is a token, so that a dose reads the same in every number; `none`: no rule."""
-    sample_bytes: int = Field(default=16_000_000, ge=1_000)
-    """At most so much text is trained on: BPE training takes some 70 bytes of memory a byte of Chinese."""
-    seed: int = Field(default=0, ge=0)
-    """Draws the sample."""
-
-    @property
-    def special_tokens(self) -> tuple[str, ...]:
-        """All special tokens, in the order of their ids from 0."""
-        return (self.eos_token, self.pad_token, *self.more_special_tokens)
-
-    @model_validator(mode="after")
-    def _has_room(self) -> Self:
-        if len(set(self.special_tokens)) < len(self.special_tokens) or "" in self.special_tokens:
-            raise ValueError(f"special tokens must differ and not be empty: {', '.join(self.special_tokens)}")
-        least = BYTES + len(self.special_tokens)
-        if self.vocabulary_size < least:
-            raise ValueError(f"vocabulary_size must be at least {least}: all bytes and the special tokens")
-        return self
 
 
 def untrained_tokenizer(config: TokenizerConfig) -> Tokenizer:

@@ -116,7 +116,12 @@ def test_a_dataset_info_becomes_entries(tmp_path: Path) -> None:
             "hf_hub_url": "owner/chat",
             "formatting": "sharegpt",
             "columns": {"messages": "messages"},
-            "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "bot"},
+            "tags": {
+                "role_tag": "role",
+                "content_tag": "content",
+                "user_tag": "user",
+                "assistant_tag": "bot",
+            },
         },
         "pairs": {"file_name": "qa.json", "ranking": True},
         "plain": {"file_name": "qa.json", "columns": {"prompt": "text"}},

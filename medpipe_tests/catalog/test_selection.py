@@ -52,7 +52,7 @@ def test_gated_large_and_listed_sources_are_not_fetched_without_a_word(tmp_path:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="MEDPIPE_HUB names .*nowhere"):
+    with pytest.raises(SettingsError, match=r"MEDPIPE_HUB names .*nowhere"):
         load_catalog(Settings(home=tmp_path, hub=tmp_path / "nowhere"))
 
 

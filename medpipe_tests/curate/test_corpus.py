@@ -9,16 +9,16 @@ from typing import Any
 import polars as pl
 import pytest
 
+from medpipe.curate.config import CurateConfig
 from medpipe.curate.corpus import (
-    CurateConfig,
     CurateError,
-    build_conversations,
-    build_documents,
-    build_preferences,
+    build_corpus,
 )
+from medpipe.curate.purposes import Purpose
 from medpipe.lake.dataset import Dataset, current
 from medpipe.lake.layout import Lake
-from medpipe.records.kinds import SCHEMAS, Conversation, Document, Kind, Preference, Rejected
+from medpipe.records.kinds import Kind
+from medpipe.records.schemas import SCHEMAS, Conversation, Document, Preference, Rejected
 from medpipe_tests.making import article, make_source, publish_records, turns
 from medpipe_tests.shared_data import shared_data
 
@@ -61,7 +61,7 @@ def test_the_first_source_keeps_a_text_and_the_rejected_name_it(lake: Lake) -> N
         lake, "second", Kind.DOCUMENT, texts(article(3), article(2).replace("，", " , "), article(3), "无。")
     )
     sources = {name: make_source(name) for name in ("first", "second")}
-    built = build_documents({"first": first, "second": second}, sources, lake=lake)
+    built = build_corpus(Purpose.DOCUMENTS, {"first": first, "second": second}, sources, lake=lake)
     assert not built.reused
     accounted(built.dataset, {"first": 2, "second": 4})
     Document.validate(kept(built.dataset))
@@ -74,7 +74,9 @@ def test_the_first_source_keeps_a_text_and_the_rejected_name_it(lake: Lake) -> N
         (2, "exact_duplicate", by_text[article(3)], None),
         (3, "too_short", None, "无。"),
     ]
-    reversed_order = build_documents({"second": second, "first": first}, sources, lake=lake).dataset
+    reversed_order = build_corpus(
+        Purpose.DOCUMENTS, {"second": second, "first": first}, sources, lake=lake
+    ).dataset
     assert kept(reversed_order, "first")["text"].to_list() == [article(1)]
 
 
@@ -83,7 +85,9 @@ def test_a_conversation_and_the_same_text_are_one_content(lake: Lake) -> None:
     conversations = publish_records(lake, "qa", Kind.CONVERSATION, [{"turns": turns(question, answer)}])
     joined = publish_records(lake, "joined", Kind.DOCUMENT, texts(question + "\n" + answer))
     sources = {"qa": make_source("qa", Kind.CONVERSATION, template="B"), "joined": make_source("joined")}
-    dataset = build_documents({"qa": conversations, "joined": joined}, sources, lake=lake).dataset
+    dataset = build_corpus(
+        Purpose.DOCUMENTS, {"qa": conversations, "joined": joined}, sources, lake=lake
+    ).dataset
     accounted(dataset, {"qa": 1, "joined": 1})
     assert kept(dataset)["text"].to_list() == [f"Instruction: {question}\nOutput: {answer}"]
     published = pl.read_parquet(conversations.files("part-*.parquet"))
@@ -104,10 +108,10 @@ def test_a_held_out_row_of_one_publisher_is_trained_on_nowhere(lake: Lake) -> No
     }
     normalized = {"text": documents, "exam": exam}
     config = CurateConfig(validation_share=0)
-    corpus = build_documents(normalized, sources, lake=lake, config=config).dataset
+    corpus = build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake, config=config).dataset
     accounted(corpus, {"text": 2})
     assert kept(corpus)["split"].to_list() == ["validation", "train"]
-    tuning = build_conversations(normalized, sources, lake=lake, config=config).dataset
+    tuning = build_corpus(Purpose.CONVERSATIONS, normalized, sources, lake=lake, config=config).dataset
     Conversation.validate(kept(tuning))
     assert kept(tuning)["split"].to_list() == ["validation"]
 
@@ -126,9 +130,9 @@ def test_only_allowed_uses_feed_a_data_set(lake: Lake) -> None:
         "chat": make_source("chat", Kind.CONVERSATION, uses=["finetuning"]),
         "pairs": make_source("pairs", Kind.PREFERENCE),
     }
-    documents = build_documents(normalized, sources, lake=lake).dataset
-    conversations = build_conversations(normalized, sources, lake=lake).dataset
-    preferences = build_preferences(normalized, sources, lake=lake).dataset
+    documents = build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake).dataset
+    conversations = build_corpus(Purpose.CONVERSATIONS, normalized, sources, lake=lake).dataset
+    preferences = build_corpus(Purpose.PREFERENCES, normalized, sources, lake=lake).dataset
     accounted(documents, {"text": 1})
     accounted(conversations, {"chat": 1})
     accounted(preferences, {"pairs": 2})
@@ -142,8 +146,12 @@ def test_each_large_enough_domain_has_validation_documents(lake: Lake) -> None:
         for number, domain in enumerate(["disease"] * 25 + ["tcm"] * 30 + ["textbook"] * 3)
     ]
     source = publish_records(lake, "text", Kind.DOCUMENT, rows)
-    dataset = build_documents(
-        {"text": source}, {"text": make_source("text")}, lake=lake, config=CurateConfig(validation_share=0)
+    dataset = build_corpus(
+        Purpose.DOCUMENTS,
+        {"text": source},
+        {"text": make_source("text")},
+        lake=lake,
+        config=CurateConfig(validation_share=0),
     ).dataset
     assert dataset.manifest.facts["by_domain"] == {
         "disease": {"train": 24, "validation": 1},
@@ -155,13 +163,15 @@ def test_each_large_enough_domain_has_validation_documents(lake: Lake) -> None:
 def test_the_second_build_is_reused_and_settings_or_force_build_again(lake: Lake) -> None:
     normalized = {"text": publish_records(lake, "text", Kind.DOCUMENT, texts(article(1), article(2)))}
     sources = {"text": make_source("text")}
-    first = build_documents(normalized, sources, lake=lake)
-    second = build_documents(normalized, sources, lake=lake)
+    first = build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake)
+    second = build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake)
     assert (first.reused, second.reused) == (False, True)
     assert second.dataset == first.dataset == current(lake, "corpus", "documents")
-    forced = build_documents(normalized, sources, lake=lake, force=True)
+    forced = build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake, force=True)
     assert not forced.reused and forced.dataset.digest == first.dataset.digest
-    stricter = build_documents(normalized, sources, lake=lake, config=CurateConfig(minimum_characters=10_000))
+    stricter = build_corpus(
+        Purpose.DOCUMENTS, normalized, sources, lake=lake, config=CurateConfig(minimum_characters=10_000)
+    )
     assert not stricter.reused and stricter.dataset.manifest.rows == 0
 
 
@@ -172,7 +182,7 @@ def test_a_source_that_changes_leaves_the_shard_digests_of_others(lake: Lake) ->
     b = publish_records(lake, "b", Kind.DOCUMENT, texts(article(3)))
     more_b = publish_records(lake, "b", Kind.DOCUMENT, texts(article(3), article(4)))
     facts = [
-        build_documents(given, sources, lake=lake).dataset.manifest.facts["by_source"]
+        build_corpus(Purpose.DOCUMENTS, given, sources, lake=lake).dataset.manifest.facts["by_source"]
         for given in ({"a": a, "b": b}, {"a": same_a, "b": more_b})
     ]
     assert facts[0]["a"]["content_digest"] == facts[1]["a"]["content_digest"]
@@ -183,7 +193,8 @@ def test_how_the_input_is_cut_into_parts_changes_nothing(lake: Lake) -> None:
     rows = texts(*(article(number % 70) for number in range(100)))
     sources = {"a": make_source("a")}
     digests = {
-        build_documents(
+        build_corpus(
+            Purpose.DOCUMENTS,
             {"a": publish_records(lake, "a", Kind.DOCUMENT, rows, parts=parts)},
             sources,
             lake=lake,
@@ -197,14 +208,16 @@ def test_how_the_input_is_cut_into_parts_changes_nothing(lake: Lake) -> None:
 def test_wrong_names_are_refused_before_anything_is_written(lake: Lake) -> None:
     dataset = publish_records(lake, "text", Kind.DOCUMENT, texts(article(1)))
     with pytest.raises(CurateError, match="no catalog entry for the normalized data of text"):
-        build_documents({"text": dataset}, {}, lake=lake)
+        build_corpus(Purpose.DOCUMENTS, {"text": dataset}, {}, lake=lake)
     with pytest.raises(CurateError, match="'rejected'"):
-        build_documents({"rejected": dataset}, {"rejected": make_source("rejected")}, lake=lake)
+        build_corpus(
+            Purpose.DOCUMENTS, {"rejected": dataset}, {"rejected": make_source("rejected")}, lake=lake
+        )
     assert not lake.room("corpus").exists()
 
 
 def test_no_source_at_all_gives_an_empty_data_set(lake: Lake) -> None:
-    dataset = build_preferences({}, {}, lake=lake).dataset
+    dataset = build_corpus(Purpose.PREFERENCES, {}, {}, lake=lake).dataset
     assert dataset.manifest.rows == 0
     assert dataset.manifest.facts["by_source"] == {}
 
@@ -226,7 +239,7 @@ def test_real_records(lake: Lake) -> None:
         "qa": make_source("qa", Kind.CONVERSATION),
         "joined": make_source("joined"),
     }
-    dataset = build_documents(normalized, sources, lake=lake).dataset
+    dataset = build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake).dataset
     accounted(dataset, {"web": len(articles), "qa": len(pairs), "joined": len(pairs)})
     SCHEMAS[Kind.DOCUMENT].validate(kept(dataset))
     facts = dataset.manifest.facts

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from medpipe.curate.duplicates import mark_duplicates
 from medpipe.curate.split import drawn, held_out_keys
-from medpipe.records.kinds import Document, polars_schema
+from medpipe.records.kinds import Kind, record_columns
 
-_TYPES = polars_schema(Document)
+_TYPES = record_columns(Kind.DOCUMENT)
 
 
 def key(number: int) -> str:

@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
 
 LAID_OUT = {
     "nlp-guild_medical-data/medical.json": "nlp-guild/medical-data/medical.json",
-    "shibing624_medical/sft/medical_sft_1K_format.jsonl": "shibing624/MedicalGPT/sft/medical_sft_1K_format.jsonl",
-    "shibing624_medical/sft/sharegpt_zh_1K_format.jsonl": "shibing624/MedicalGPT/sft/sharegpt_zh_1K_format.jsonl",
+    "shibing624_medical/sft/medical_sft_1K_format.jsonl": "shibing624/MedicalGPT/sft/medical.jsonl",
+    "shibing624_medical/sft/sharegpt_zh_1K_format.jsonl": "shibing624/MedicalGPT/sft/sharegpt.jsonl",
     "bentsao/llama_data.json": "SCIR-HI/Huatuo-Llama-Med-Chinese/llama_data.json",
     "skywork/zh_general.jsonl": "SkyworkAI/Skywork/zh_general.jsonl",
     "tcm-ancient-books/581-兰室秘藏.txt": "xiaopangxia/TCM-Ancient-Books/581-兰室秘藏.txt",
@@ -125,7 +125,9 @@ def test_checkpoints_are_in_mlflow(finished: Finished) -> None:
     assert all(run.data.tags["dagster/run_id"] for run in runs)
     parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     steps = [metric.step for metric in mlflow.get_metric_history(parent.info.run_id, "train/loss")]
-    assert steps == sorted(set(steps)) and steps[-1] >= sum(stage.result.steps for stage in finished.stages) - 10
+    assert (
+        steps == sorted(set(steps)) and steps[-1] >= sum(stage.result.steps for stage in finished.stages) - 10
+    )
 
 
 def test_a_second_run_reuses_everything(finished: Finished) -> None:

@@ -10,7 +10,8 @@ import polars as pl
 from medpipe.catalog.source import Source
 from medpipe.lake.dataset import Dataset
 from medpipe.lake.manifest import Manifest, Recipe
-from medpipe.records.kinds import SCHEMAS, Kind, Rejected
+from medpipe.records.kinds import Kind
+from medpipe.records.schemas import SCHEMAS, Rejected
 
 KINDS = {
     "text": Kind.DOCUMENT,

@@ -51,12 +51,18 @@ def test_a_second_run_on_the_same_home_is_refused_and_names_the_first(tmp_path: 
         "    sys.stdin.read()\n"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     settings = Settings(home=tmp_path)
-    with pytest.raises(HomeInUseError, match=rf"process {holder.pid} .*MEDPIPE_HOME"), exclusive_home(settings):
+    with (
+        pytest.raises(HomeInUseError, match=rf"process {holder.pid} .*MEDPIPE_HOME"),
+        exclusive_home(settings),
+    ):
         pass
     holder.communicate("")
     with exclusive_home(settings):

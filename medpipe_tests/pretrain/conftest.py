@@ -20,6 +20,7 @@ from medpipe_tests.pretrain.corpus import Corpus, build_corpus
 def _same_signals_and_threads() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tests run side by side: threads that wait for each other by spinning crawl
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

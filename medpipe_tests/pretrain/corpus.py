@@ -14,9 +14,10 @@ from tokenizers import Tokenizer, pre_tokenizers, trainers
 from medpipe.lake.dataset import Dataset, publish
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
+from medpipe.tokens.config import TokenizerConfig
 from medpipe.tokens.encode import EncodedDocument
 from medpipe.tokens.snapshot import CorpusSnapshot, build_snapshot
-from medpipe.tokens.tokenizer import TokenizerConfig, untrained_tokenizer
+from medpipe.tokens.tokenizer import untrained_tokenizer
 from medpipe.tokens.writer import ShardWriter
 
 _SUBJECTS = ["感冒", "肺炎", "胃炎", "贫血", "高血压", "糖尿病", "偏头痛", "湿疹"]
@@ -130,9 +131,7 @@ def build_corpus(
     for domain in domains:
         by_kind: dict[tuple[str, str], list[tuple[str, str, list[int]]]] = {}
         for split in ("train", "validation"):
-            rows = [
-                (t, language, tokenizer.encode(t).ids) for t, language in texts.get((domain, split), [])
-            ]
+            rows = [(t, language, tokenizer.encode(t).ids) for t, language in texts.get((domain, split), [])]
             border = round(len(rows) * refined_share)
             for tier, part in (("refined", rows[:border]), ("raw", rows[border:])):
                 if part:

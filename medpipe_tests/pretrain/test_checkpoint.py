@@ -198,7 +198,7 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(
 def test_all_damaged_is_an_error_and_no_fresh_start(training: Training, tmp_path: Path) -> None:
     for path in two_checkpoints(training, tmp_path):
         flip_a_byte(path / WEIGHTS)
-    with pytest.raises(CheckpointError, match="every checkpoint in .* is damaged; remove that folder"):
+    with pytest.raises(CheckpointError, match=r"every checkpoint in .* is damaged; remove that folder"):
         newest_checkpoint(tmp_path, stage_digest=training.stage.digest, warn=lambda _: None)
 
 
@@ -239,7 +239,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     monkeypatch.setattr(checkpoint_module, "write_manifest", full)
     with pytest.raises(DiskFullError, match="no space left"):
         training.save(tmp_path)
-    assert [p for p in tmp_path.iterdir()] == [good]
+    assert list(tmp_path.iterdir()) == [good]
     verify_checkpoint(good)
 
 

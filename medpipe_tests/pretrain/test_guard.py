@@ -88,7 +88,10 @@ def test_usage_and_unknown_command() -> None:
 
 def test_lock_is_exclusive_and_freed(tmp_path: Path) -> None:
     with run_lock(tmp_path):
-        code = f"from medpipe.pretrain.guard import run_lock\nwith run_lock(__import__('pathlib').Path({str(tmp_path)!r})): pass"
+        code = (
+            "import pathlib\nfrom medpipe.pretrain.guard import run_lock\n"
+            f"with run_lock(pathlib.Path({str(tmp_path)!r})): pass"
+        )
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
         assert out.returncode == 1
         assert f"process {os.getpid()} is training in {tmp_path}" in out.stderr

@@ -71,9 +71,7 @@ def test_a_later_neighbour_changes_nothing(model: nn.Module) -> None:
     assert torch.equal(before[0, :21], after[0, :21])
 
 
-def test_without_the_mask_a_neighbour_would_matter(
-    model: nn.Module, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_mask_a_neighbour_would_matter(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that the tests above look at the mask, not at the causal order alone."""
     monkeypatch.setattr(
         model_module, "document_mask", lambda segments: document_mask(torch.ones_like(segments))

@@ -34,7 +34,7 @@ def test_plan_is_found_by_path(tmp_path: Path) -> None:
 
 
 def test_missing_plan_names_the_builtin_ones() -> None:
-    with pytest.raises(PlanError, match="no such file and no built-in plan.*demo.*tiny"):
+    with pytest.raises(PlanError, match=r"no such file and no built-in plan.*demo.*tiny"):
         load_plan("dmeo")
 
 
@@ -44,7 +44,9 @@ def test_unknown_field_names_file_place_and_nearest_field(tmp_path: Path) -> Non
     with pytest.raises(PlanError) as caught:
         load_plan(path)
     assert str(path) in str(caught.value)
-    assert caught.value.problems == ["model.hiden_size: unknown field 'hiden_size'; did you mean 'hidden_size'?"]
+    assert caught.value.problems == [
+        "model.hiden_size: unknown field 'hiden_size'; did you mean 'hidden_size'?"
+    ]
 
 
 def test_unknown_field_in_a_mixture_entry(values: dict[str, Any]) -> None:

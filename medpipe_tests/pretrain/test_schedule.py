@@ -28,9 +28,7 @@ def plans(draw: st.DrawFn) -> Plan:
     warmup = draw(st.integers(0, tokens[0]))
     segments = [RateSegment(shape=Shape.WARMUP, to=top, warmup_tokens=warmup)]
     for _ in STAGES[1:]:
-        shape = draw(
-            st.sampled_from([Shape.CONSTANT, Shape.LINEAR, Shape.EXPONENTIAL, Shape.ONE_MINUS_SQRT])
-        )
+        shape = draw(st.sampled_from([Shape.CONSTANT, Shape.LINEAR, Shape.EXPONENTIAL, Shape.ONE_MINUS_SQRT]))
         before = segments[-1].to
         to = before if shape is Shape.CONSTANT else before * draw(st.floats(0.01, 1))
         segments.append(RateSegment(shape=shape, to=to))

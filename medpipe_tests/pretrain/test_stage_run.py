@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import threading
 import time
@@ -12,6 +14,7 @@ import torch
 import yaml
 
 from medpipe.lake.digest import sha256_file
+from medpipe.lake.layout import Lake
 from medpipe.pretrain import stage_run as stage_run_module
 from medpipe.pretrain import worker
 from medpipe.pretrain.checkpoint import OPTIMIZER, WEIGHTS, CheckpointError, list_checkpoints, read_state
@@ -53,7 +56,10 @@ def test_the_whole_curriculum(own_corpus: Corpus, plan: Plan) -> None:
         events = list(read_events(run.folder / "metrics.jsonl"))
         first = run.stage.first_step
         assert [e.step for e in events if e.kind == "metrics"] == list(range(first + 1, first + 21))
-        [checkpoint] = [e for e in events if e.kind == "checkpoint"]
+        *interim, checkpoint = [e for e in events if e.kind == "checkpoint"]
+        every = plan.checkpoint_every_steps
+        assert [e.step for e in interim] == [s for s in range(first + 1, first + 20) if s % every == 0]
+        assert all(not e.values and e.tokens > 0 for e in interim)
         assert checkpoint.path == finished.result.checkpoint
         assert checkpoint.values == {
             f"eval/bits_per_byte/{name}": value for name, value in finished.result.bits_per_byte.items()
@@ -103,7 +109,7 @@ def test_changed_held_out_text_is_measured_again_without_training(own_corpus: Co
 
 
 def test_a_stage_needs_its_parent(own_corpus: Corpus, plan: Plan) -> None:
-    with pytest.raises(ParentMissingError, match="not complete in .*; materialise pretrain/fast first"):
+    with pytest.raises(ParentMissingError, match=r"not complete in .*; materialise pretrain/fast first"):
         stage_run(own_corpus, plan, "stable").run()
 
 
@@ -141,7 +147,12 @@ class StopAfter(StopRequest):
 
 @pytest.mark.parametrize("steps", [1, 7, 12])
 def test_stopped_and_resumed_ends_with_the_same_bytes(
-    own_corpus: Corpus, corpus: Corpus, plan: Plan, steps: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    own_corpus: Corpus,
+    corpus: Corpus,
+    plan: Plan,
+    steps: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     run = stage_run(own_corpus, plan, "fast")
     with monkeypatch.context() as patch, pytest.raises(Stopped, match=f"after step {steps}; .* is saved"):
@@ -151,10 +162,6 @@ def test_stopped_and_resumed_ends_with_the_same_bytes(
     news: list[str] = []
     resumed = stage_run(own_corpus, plan, "fast", news=news).run().result
     assert f"resuming after step {steps} of 20" in news[0]
-    import shutil
-
-    from medpipe.lake.layout import Lake
-
     shutil.copytree(corpus.lake.root, tmp_path / "straight")
     straight = Corpus(Lake(tmp_path / "straight"), corpus.snapshot, corpus.tokenizer, 0)
     other = stage_run(straight, plan, "fast")
@@ -206,8 +213,6 @@ def test_nan_stops_and_names_the_batch(
 
 
 def test_a_second_trainer_is_refused(own_corpus: Corpus, plan: Plan) -> None:
-    import os
-
     run = stage_run(own_corpus, plan, "fast")
     with run_lock(run.folder), pytest.raises(RunLockedError, match=f"process {os.getpid()} is training in"):
         run.run()

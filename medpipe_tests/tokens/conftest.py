@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from medpipe.curate.corpus import CurateConfig, build_documents
+from medpipe.curate.config import CurateConfig
+from medpipe.curate.corpus import build_corpus
+from medpipe.curate.purposes import Purpose
 from medpipe.lake.dataset import Dataset
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Domain, Kind
-from medpipe.tokens.shards import ShardConfig, build_shards
-from medpipe.tokens.tokenizer import TokenizerConfig, train_tokenizer
+from medpipe.tokens.config import ShardConfig, TokenizerConfig
+from medpipe.tokens.shards import build_shards
+from medpipe.tokens.tokenizer import train_tokenizer
 from medpipe_tests.making import article, make_source, publish_records, turns
 
 TOKENIZER = TokenizerConfig(vocabulary_size=600, sample_bytes=200_000)
@@ -43,7 +46,7 @@ def make_documents(lake: Lake, *, diseases: int = 160) -> Dataset:
     }
     sources = {"texts": make_source("texts"), "chats": make_source("chats", Kind.CONVERSATION)}
     config = CurateConfig(validation_share=0.1)
-    return build_documents(normalized, sources, lake=lake, config=config).dataset
+    return build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake, config=config).dataset
 
 
 def make_corpus(root: Path) -> Corpus:

@@ -10,16 +10,18 @@ import polars as pl
 import pytest
 from tokenizers import Tokenizer, models
 
-from medpipe.curate.corpus import build_documents
+from medpipe.curate.corpus import build_corpus
+from medpipe.curate.purposes import Purpose
 from medpipe.lake.dataset import Dataset, publish
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain, Kind
+from medpipe.tokens.config import ShardConfig, TokenizerConfig
 from medpipe.tokens.index import read_index
 from medpipe.tokens.sample import scan_documents
 from medpipe.tokens.shard import ShardError, open_dataset, verify_shard
-from medpipe.tokens.shards import ShardConfig, build_shards
-from medpipe.tokens.tokenizer import TokenizerConfig, load_tokenizer, train_tokenizer
+from medpipe.tokens.shards import build_shards
+from medpipe.tokens.tokenizer import load_tokenizer, train_tokenizer
 from medpipe_tests.making import article, make_source, publish_records, turns
 from medpipe_tests.shared_data import shared_data
 from medpipe_tests.tokens.conftest import HOSTILE, SHARDS, Corpus, make_documents
@@ -187,7 +189,7 @@ def test_real_records(tmp_path: Path) -> None:
         ),
     }
     sources = {"web": make_source("web"), "qa": make_source("qa", Kind.CONVERSATION)}
-    documents = build_documents(normalized, sources, lake=lake).dataset
+    documents = build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake).dataset
     config = TokenizerConfig(vocabulary_size=1500, sample_bytes=300_000)
     tokenizer = train_tokenizer(documents, lake=lake, config=config).dataset
     shards = []

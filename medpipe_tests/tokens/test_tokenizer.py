@@ -18,8 +18,9 @@ from tokenizers import Tokenizer
 from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Kind, Split
+from medpipe.tokens.config import TokenizerConfig
 from medpipe.tokens.sample import LONGEST_CHARACTERS, draw, equal_shares, sample_ids, scan_documents
-from medpipe.tokens.tokenizer import TokenizerConfig, TokenizerError, load_tokenizer, train_tokenizer
+from medpipe.tokens.tokenizer import TokenizerError, load_tokenizer, train_tokenizer
 from medpipe_tests.making import publish_records
 from medpipe_tests.tokens.conftest import TOKENIZER, Corpus, make_documents
 

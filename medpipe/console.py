@@ -61,7 +61,7 @@ def shown(record: logging.LogRecord) -> bool:
     return event.event_type in _SHOWN_EVENTS
 
 
-@dg.logger(description="One line a step, and what the step says.")
+@dg.logger
 def progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     """The console logger of every job of the code location; writes to the standard error stream."""
     handler = logging.StreamHandler(sys.stderr)

@@ -1,0 +1,113 @@
+"""A stage as its launcher sees it: what it is compiled to, where it runs, and how MLflow follows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medpipe.lake.layout import Lake
+from medpipe.pretrain.compile import CompiledPlan
+from medpipe.pretrain.curriculum import FinishedStage, compile_pinned, curriculum_digest
+from medpipe.pretrain.launch import trainer_command
+from medpipe.pretrain.plan import STAGES, find_plan, load_plan
+from medpipe.pretrain.result import (
+    SPOOL,
+    ResultError,
+    is_current,
+    read_result,
+    stage_run_folder,
+    trainer_failure,
+)
+from medpipe.settings import Settings
+from medpipe.tokens.snapshot import read_snapshot
+from medpipe.tracking.facts import CurriculumFacts, DagsterLink, DatasetFacts, StageFacts
+from medpipe.tracking.replay import SpoolReplay
+from medpipe.tracking.runs import begin_stage
+
+
+@dataclass(frozen=True)
+class TrackedStage:
+    """One stage that is about to run, or is complete already."""
+
+    compiled: CompiledPlan
+    stage: str
+    folder: Path
+    """Its run folder."""
+    complete: bool
+    """It has a result: nothing is left to train."""
+    command: list[str]
+    """Starts the trainer."""
+    replay: SpoolReplay
+    """Sends what the trainer notes to MLflow."""
+
+    def finished(self) -> FinishedStage:
+        """The stage's result.
+
+        Raises:
+            ResultError: the trainer ended without one; its own reason is told.
+        """
+        result = read_result(self.folder)
+        if result is None:
+            reason = trainer_failure(self.folder) or "its output in the log tells why"
+            raise ResultError(f"stage {self.stage} is not complete: {reason}")
+        return FinishedStage(result, self.folder)
+
+
+def track_stage(stage: str, *, settings: Settings, lake: Lake, dagster: DagsterLink | None) -> TrackedStage:
+    """Compiles one stage of the plan that the settings name and prepares its runs in MLflow.
+
+    Raises:
+        PlanError: the plan does not fit the corpus, or the first stage has not run yet.
+    """
+    plan_file = find_plan(settings.plan)
+    compiled = compile_pinned(load_plan(plan_file), lake, stage=stage)
+    folder = stage_run_folder(lake, compiled, stage)
+    complete = is_current(folder, compiled)
+    curriculum = _curriculum_facts(compiled, plan_file, lake)
+    facts = _stage_facts(compiled, stage, lake, complete=complete)
+    return TrackedStage(
+        compiled=compiled,
+        stage=stage,
+        folder=folder,
+        complete=complete,
+        command=trainer_command(lake=lake.root, plan=plan_file, snapshot=compiled.snapshot, stage=stage),
+        replay=SpoolReplay(
+            settings,
+            folder / SPOOL,
+            lambda: begin_stage(settings, curriculum=curriculum, stage=facts, dagster=dagster),
+            run_folder=folder,
+        ),
+    )
+
+
+def _curriculum_facts(compiled: CompiledPlan, plan_file: Path, lake: Lake) -> CurriculumFacts:
+    return CurriculumFacts(
+        name=compiled.plan.name,
+        digest=curriculum_digest(compiled),
+        plan_yaml=plan_file.read_text(encoding="utf-8"),
+        params=compiled.plan.model_dump(mode="json"),
+        tokenizer=compiled.tokenizer.digest,
+        snapshot=compiled.snapshot,
+        revisions=read_snapshot(lake, compiled.snapshot).revisions,
+    )
+
+
+def _stage_facts(compiled: CompiledPlan, stage: str, lake: Lake, *, complete: bool) -> StageFacts:
+    compiled_stage = compiled.stage(stage)
+    read = {(shard.domain.value, shard.source, shard.digest) for shard in compiled_stage.shards}
+    return StageFacts(
+        name=stage,
+        digest=compiled_stage.digest,
+        seed=compiled.plan.seed,
+        last=stage == STAGES[-1],
+        complete=complete,
+        params=compiled.plan.stage(stage).model_dump(mode="json"),
+        datasets=[
+            DatasetFacts(
+                name=f"shards/{domain}/{source}",
+                digest=digest,
+                uri=lake.dataset("shards", domain, source, digest=digest).as_uri(),
+            )
+            for domain, source, digest in sorted(read)
+        ],
+    )

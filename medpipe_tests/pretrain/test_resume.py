@@ -1,0 +1,109 @@
+"""Killed anywhere and resumed, a run ends with the same bytes as one that was never killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medpipe.lake.digest import sha256_file
+from medpipe.lake.layout import Lake
+from medpipe.pretrain.checkpoint import OPTIMIZER, WEIGHTS, list_checkpoints, read_state
+from medpipe.pretrain.launch import trainer_command, trainer_environment
+from medpipe.pretrain.plan import Plan
+from medpipe.pretrain.result import read_result
+from medpipe.tracking.spool import read_events
+from medpipe_tests.pretrain.conftest import stage_run
+from medpipe_tests.pretrain.corpus import Corpus
+
+KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+
+# Each makes the trainer kill itself at one exact place; nothing but SIGKILL is simulated.
+AT_STEP = """
+from medpipe.pretrain.training import Training
+original = Training.train_step
+def train_step(self):
+    result = original(self)
+    if self.step == {step}:
+        {kill}
+    return result
+Training.train_step = train_step
+"""
+WHILE_SAVING = """
+from medpipe.pretrain import checkpoint
+original = checkpoint.write_manifest
+def write_manifest(folder, manifest):
+    if manifest.facts["step"] == {step}:
+        {kill}
+    original(folder, manifest)
+checkpoint.write_manifest = write_manifest
+"""
+AT_THE_BORDER = """
+from medpipe.pretrain import stage_run
+def write_result(folder, result):
+    {kill}
+stage_run.write_result = write_result
+"""
+
+
+def train_until_killed(corpus: Corpus, stage: str, hook: str, step: int = 0) -> None:
+    code = hook.format(kill=KILL, step=step) + "\nfrom medpipe.pretrain import worker\nworker.main()"
+    command = trainer_command(lake=corpus.lake.root, plan="tiny", snapshot="current", stage=stage)
+    options = command[command.index("medpipe.pretrain.worker") + 1 :]
+    out = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=300)
+    assert out.returncode == -signal.SIGKILL, out.stderr
+
+
+def train(corpus: Corpus, stage: str) -> str:
+    command = trainer_command(lake=corpus.lake.root, plan="tiny", snapshot="current", stage=stage)
+    environment = os.environ | trainer_environment()
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0, out.stderr
+    return out.stderr
+
+
+def outcome(corpus: Corpus, plan: Plan, stage: str) -> dict[str, object]:
+    """Everything that must not depend on where a run was killed."""
+    run = stage_run(corpus, plan, stage)
+    newest = list_checkpoints(run.folder / "checkpoints")[-1]
+    events = list(read_events(run.folder / "metrics.jsonl"))
+    result = read_result(run.folder)
+    assert result is not None
+    return {
+        "weights": sha256_file(newest / WEIGHTS),
+        "optimizer": sha256_file(newest / OPTIMIZER),
+        "state": read_state(newest).model_dump(exclude={"seconds"}),
+        "losses": [(e.step, e.tokens, e.values["train/loss"]) for e in events if e.kind == "metrics"],
+        "checkpoints": [(e.step, e.path, e.values) for e in events if e.kind == "checkpoint"],
+        "result": result.model_dump(exclude={"seconds"}),
+    }
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_ends_with_the_same_bytes(corpus: Corpus, plan: Plan, tmp_path: Path) -> None:
+    lakes = {}
+    for name in ("straight", "killed"):
+        shutil.copytree(corpus.lake.root, tmp_path / name)
+        lakes[name] = Corpus(Lake(tmp_path / name), corpus.snapshot, corpus.tokenizer, 0)
+    straight, killed = lakes["straight"], lakes["killed"]
+    for stage in ("fast", "stable"):
+        train(straight, stage)
+
+    step = random.SystemRandom().randint(1, 17)
+    train_until_killed(killed, "fast", AT_STEP, step)
+    train_until_killed(killed, "fast", WHILE_SAVING, 18)
+    train_until_killed(killed, "fast", AT_THE_BORDER)
+    assert "resuming after step 20 of 20" in train(killed, "fast")
+    train_until_killed(killed, "stable", AT_STEP, 21)  # before the stage has a checkpoint of its own
+    assert "going on from the stage before" in train(killed, "stable")
+
+    for stage in ("fast", "stable"):
+        expected, found = outcome(straight, plan, stage), outcome(killed, plan, stage)
+        for key, value in expected.items():
+            assert found[key] == value, f"{key} of {stage}, first killed at step {step}"
