@@ -31,10 +31,10 @@ dev: $(STAMP) ## Dagster UI and MLflow UI on loopback, until Ctrl-C
 	@$(BIN)/medpipe dev
 
 test: $(STAMP) ## all tests (at most 30 minutes on two cores)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-quick: $(STAMP) ## the inner loop: without slow, browser and hub-server tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not slow and not browser and not hub'
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow and not browser and not hub'
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .

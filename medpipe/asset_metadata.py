@@ -6,6 +6,7 @@ import base64
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from medpipe.lake.parquet import scan_parts
 OWNERS = ["team:medpipe"]
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 120
+DECIMALS = 4
 
 RAW_GROUP = "raw"
 NORMALIZED_GROUP = "normalized"
@@ -74,7 +76,14 @@ def facts_table(rows: list[dict[str, Any]]) -> dg.MetadataValue[Any]:
     """Rows of plain values as a metadata table; an em dash where there is none."""
     if not rows:
         return dg.MetadataValue.text("—")
-    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+    return dg.MetadataValue.table([dg.TableRecord({k: _plain(v) for k, v in row.items()}) for row in rows])
+
+
+def _plain(value: Any) -> Any:
+    """A value as a person reads it; Dagster cannot store a string that is also an enum's member."""
+    if isinstance(value, float):
+        return round(value, DECIMALS)
+    return value.value if isinstance(value, Enum) else value
 
 
 def picture(png: bytes, *, caption: str) -> dg.MetadataValue[Any]:

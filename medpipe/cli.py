@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -101,6 +103,9 @@ def dev(
     """Start the Dagster UI and the MLflow UI on loopback, until Ctrl-C."""
     from medpipe.operate.servers import running_servers
 
+    # A shell starts background jobs with SIGINT ignored, and the servers would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     settings = Settings()
     if sample:
         from medpipe.operate.demo import DEMO_PLAN, sample_hub
@@ -109,14 +114,16 @@ def dev(
         hub = sample_hub(settings)
         generate(hub)
         os.environ |= {"MEDPIPE_HUB": hub.as_posix(), "MEDPIPE_PLAN": DEMO_PLAN}
-    with running_servers(settings, dagster_port=dagster_port, mlflow_port=mlflow_port) as servers:
-        for server in servers:
-            typer.echo(f"{server.name:8} {server.url}")
-        typer.echo("Ctrl-C stops both.")
-        try:
-            servers[0].process.wait()
-        except KeyboardInterrupt:
-            typer.echo("stopping")
+    try:
+        with running_servers(settings, dagster_port=dagster_port, mlflow_port=mlflow_port) as servers:
+            for server in servers:
+                typer.echo(f"{server.name:8} {server.url}")
+            typer.echo("Ctrl-C stops both.")
+            # Polars' SIGINT handler restarts system calls: Ctrl-C would not end a blocking wait.
+            while all(server.process.poll() is None for server in servers):
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        typer.echo("stopped")
 
 
 @sources_app.callback(invoke_without_command=True)

@@ -61,6 +61,15 @@ def test_every_asset_has_description_group_kinds_owners_and_metadata(graph: dg.A
         assert node.metadata, key
 
 
+def test_the_code_location_can_be_sent_to_the_ui(tmp_path: Path) -> None:
+    """Validation does not notice metadata that cannot be serialised; the UI then shows no graph at all."""
+    from dagster._core.remote_representation.external_data import RepositorySnap
+    from dagster_shared.serdes import serialize_value
+
+    repository = build_definitions(Settings(home=tmp_path)).get_repository_def()
+    assert len(serialize_value(RepositorySnap.from_def(repository))) > 10_000
+
+
 def test_training_takes_the_gpu_pool(graph: dg.AssetGraph) -> None:
     for stage in STAGES:
         assert graph.get(dg.AssetKey(["pretrain", stage])).pools == {"gpu"}

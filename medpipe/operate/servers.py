@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from medpipe.operate.instance import open_instance
+from medpipe.pretrain.guard import PARENT_VARIABLE
 from medpipe.settings import Settings
 from medpipe.tracking.store import ensure_store
 
@@ -45,19 +46,20 @@ def _require_free(port: int, option: str) -> None:
 
 
 def _start(name: str, command: list[str], *, port: int, env: dict[str, str]) -> Server:
-    process = subprocess.Popen(command, env={**os.environ, **env}, start_new_session=True)
+    guarded = [sys.executable, "-m", "medpipe.pretrain.guard", "--", *command]
+    parent = {PARENT_VARIABLE: str(os.getpid())}
+    process = subprocess.Popen(guarded, env={**os.environ, **env, **parent}, start_new_session=True)
     return Server(name, f"http://{LOOPBACK}:{port}", process)
 
 
 def _stop(server: Server) -> None:
-    """Ends a server and what it started: politely first."""
+    """Ends a server politely, then whatever is left of its process group."""
+    server.process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.process.wait(_STOP_SECONDS)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.process.pid, signal.SIGINT)
-        try:
-            server.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.process.pid, signal.SIGKILL)
-            server.process.wait()
+        os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait()
 
 
 def _wait_until_open(server: Server, port: int, *, seconds: float) -> None:
@@ -95,7 +97,7 @@ def running_servers(settings: Settings, *, dagster_port: int, mlflow_port: int) 
             "MEDPIPE_HOME": settings.home.as_posix(),
             "MEDPIPE_DAGSTER_URL": f"http://{LOOPBACK}:{dagster_port}",
             "MEDPIPE_MLFLOW_URL": f"http://{LOOPBACK}:{mlflow_port}" if own_store else settings.mlflow_ui_url,
-            "PYTHONWARNINGS": "ignore::dagster.SupersessionWarning",
+            "PYTHONWARNINGS": "ignore",
         }
         servers.append(_start("Dagster", dagster, port=dagster_port, env=environment))
         if own_store:
@@ -103,6 +105,7 @@ def running_servers(settings: Settings, *, dagster_port: int, mlflow_port: int) 
             mlflow += ["--artifacts-destination", (settings.mlflow_home / "artifacts").as_posix()]
             mlflow += ["--host", LOOPBACK, "--port", str(mlflow_port), "--workers", "1"]
             quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+            quiet["PYTHONWARNINGS"] = "ignore"
             servers.append(_start("MLflow", mlflow, port=mlflow_port, env=quiet))
         for server, port in zip(servers, (dagster_port, mlflow_port), strict=False):
             _wait_until_open(server, port, seconds=120)

@@ -1,5 +1,6 @@
 """`pretrain/<stage>`: the four stages, each trained in a process of its own and followed into MLflow."""
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -108,7 +109,7 @@ def _build_stage_asset(
         from medpipe.pretrain.tracked import track_stage
 
         link = DagsterLink(
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             asset_key=key.to_user_string(),
             root_run_id=context.run.tags.get("dagster/root_run_id"),
         )
@@ -123,7 +124,7 @@ def _build_stage_asset(
         replay, result = tracked.replay, finished.result
         if replay.runs is not None:
             url = run_url(settings, replay.runs.experiment_id, replay.runs.parent_run_id)
-            context.instance.add_run_tags(context.run_id, {"mlflow/run": url})
+            context.instance.add_run_tags(context.run.run_id, {"mlflow/run": url})
         if replay.last_error is not None:
             context.log.warning(f"{replay.pending} events are not in MLflow yet: {replay.last_error}")
         manifest = read_manifest(finished.checkpoint)
@@ -149,6 +150,8 @@ def _train(
     """Runs the trainer to its end; a trainer that failed is told by `TrackedStage.finished`."""
     from medpipe.pretrain.launch import trainer_environment
 
+    # Polars' SIGINT handler restarts system calls; a cancelled run would wait for the trainer's end.
+    signal.siginterrupt(signal.SIGINT, True)
     try:
         pipes.run(context=context, command=tracked.command, env=trainer_environment())
     except DagsterPipesExecutionError as error:

@@ -19,7 +19,7 @@ from medpipe_tests.shared_data import shared_data
 
 HERE = Path(__file__).parent
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.slow]
 
 LAID_OUT = {
     "nlp-guild_medical-data/medical.json": "nlp-guild/medical-data/medical.json",
