@@ -80,14 +80,18 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
                 force=config.force,
                 progress=context.log.info,
             )
-        manifest = fetched.dataset.manifest
+        files = fetched.dataset.manifest.files
+        metadata = dataset_metadata(fetched.dataset, reused=fetched.reused)
+        # Nobody has read the files yet: the normalized asset counts their rows.
+        del metadata["dagster/row_count"]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(fetched.revision),
             metadata={
-                **dataset_metadata(fetched.dataset, reused=fetched.reused),
+                **metadata,
+                "number of files": len(files),
                 "revision": fetched.revision,
                 "fetched files": facts_table(
-                    [{"path": f.path, "bytes": f.bytes, "sha256": f.sha256} for f in manifest.files[:100]]
+                    [{"path": f.path, "bytes": f.bytes, "sha256": f.sha256} for f in files[:100]]
                 ),
             },
         )
