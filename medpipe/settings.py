@@ -21,17 +21,20 @@ class Settings(BaseSettings):
     the same values (a Dagster worker, the trainer) sees the same state.
     """
 
-    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+    # The prefix keeps a field such as `home` from being read from HOME.
+    model_config = SettingsConfigDict(
+        env_prefix="MEDPIPE_", frozen=True, populate_by_name=True, extra="ignore"
+    )
 
-    home: Path = Field(default=Path(".medpipe"), validation_alias="MEDPIPE_HOME")
+    home: Path = Path(".medpipe")
     """Folder of all state: `lake/`, `dagster/`, `mlflow/`."""
     lake_root: Path | None = Field(default=None, validation_alias="MEDPIPE_LAKE")
     """Another root for data; `<home>/lake` if unset."""
-    sources: Path | None = Field(default=None, validation_alias="MEDPIPE_SOURCES")
+    sources: Path | None = None
     """Folder of further catalog entries (`*.yaml`, `dataset_info.json`)."""
-    hub: Path | None = Field(default=None, validation_alias="MEDPIPE_HUB")
+    hub: Path | None = None
     """Folder laid out as `<owner>/<repo>/<files>`, read instead of the hub."""
-    plan: str = Field(default="demo", validation_alias="MEDPIPE_PLAN")
+    plan: str = "demo"
     """Stage plan: the name of a built-in one or the path of a YAML file."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow store; a SQLite file under `<home>/mlflow` if unset."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +18,12 @@ def _table(title: str, *columns: str) -> Table:
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     return table
+
+
+def _in_short(assets: Iterable[str]) -> str:
+    """Asset names by their first part: `raw (8), tokenizer, pretrain (4)`."""
+    groups = Counter(name.split("/")[0] for name in assets)
+    return ", ".join(f"{name} ({count})" if count > 1 else name for name, count in groups.items())
 
 
 def print_demo(facts: DemoFacts, console: Console) -> None:
@@ -35,24 +44,25 @@ def print_demo(facts: DemoFacts, console: Console) -> None:
     tokens.add_row("all", f"{sum(facts.tokens.values()):,}")
     console.print(tokens)
 
-    domains = [name for name in facts.stages[-1]["bits_per_byte"] if name != "all"]
     stages = _table("Stages", "stage", "steps", "tokens", "loss", "bits per byte")
-    matrix = _table("Bits per byte by domain (lower is better)", "stage", *domains)
     for stage in facts.stages:
         loss = f"{stage['loss_first']:.2f} → {stage['loss_last']:.2f}"
-        bits = stage["bits_per_byte"]
-        stages.add_row(
-            stage["name"], f"{stage['steps']:,}", f"{stage['tokens']:,}", loss, f"{bits['all']:.3f}"
-        )
-        matrix.add_row(stage["name"], *("—" if bits[d] is None else f"{bits[d]:.3f}" for d in domains))
+        bits = f"{stage['bits_per_byte']['all']:.3f}"
+        stages.add_row(stage["name"], f"{stage['steps']:,}", f"{stage['tokens']:,}", loss, bits)
     console.print(stages)
+
+    names = [stage["name"] for stage in facts.stages]
+    matrix = _table("Bits per byte by domain after each stage (lower is better)", "domain", *names)
+    for domain in facts.stages[-1]["bits_per_byte"]:
+        measured = [stage["bits_per_byte"].get(domain) for stage in facts.stages]
+        matrix.add_row(domain, *("–" if bits is None else f"{bits:.3f}" for bits in measured))
     console.print(matrix)
 
     console.print("[bold]The last checkpoint writes[/bold]")
     console.print(facts.sample.strip(), markup=False, highlight=False)
     console.print(f"[dim]{DISCLAIMER}[/dim]\n")
     if facts.reused:
-        console.print(f"Up to date and reused: {len(facts.reused)} assets ({', '.join(facts.reused)})")
+        console.print(f"Up to date and reused: {_in_short(facts.reused)}")
     for name, place in facts.links.items():
         console.print(f"{name:18} {place}", markup=False, highlight=False, soft_wrap=True)
     console.print("`make dev` starts both UIs at these addresses.")

@@ -75,8 +75,8 @@ def test_the_curriculum_learns(demo: Demo) -> None:
 
 
 def test_the_table_says_what_the_facts_say(demo: Demo) -> None:
-    for word in ["huatuo_encyclopedia_qa", *STAGES, *demo.first["tokens"], "not medical advice", "127.0.0.1"]:
-        assert word in demo.output or word == "not medical advice"
+    for word in ["huatuo_encyclopedia_qa", *STAGES, *demo.first["tokens"], "127.0.0.1"]:
+        assert word in demo.output
     assert f"{sum(demo.first['tokens'].values()):,}" in demo.output
     assert "medical advice" in demo.output
     assert demo.first["sample"].strip().splitlines()[0][:20] in demo.output
