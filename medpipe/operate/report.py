@@ -52,7 +52,7 @@ def print_demo(facts: DemoFacts, console: Console) -> None:
     console.print(stages)
 
     names = [stage["name"] for stage in facts.stages]
-    matrix = _table("Bits per byte by domain after each stage (lower is better)", "domain", *names)
+    matrix = _table("Bits per byte (lower is better)", "domain", *names)
     for domain in facts.stages[-1]["bits_per_byte"]:
         measured = [stage["bits_per_byte"].get(domain) for stage in facts.stages]
         matrix.add_row(domain, *("–" if bits is None else f"{bits:.3f}" for bits in measured))
