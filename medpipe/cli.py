@@ -37,6 +37,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def _in_words(error: ValueError | OSError) -> str:
+    """The error's own message; an error of the operating system with the file it is about and the fix."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    if error.filename is None:
+        return error.strerror
+    fix = "check the path, its permissions, and MEDPIPE_HOME or MEDPIPE_LAKE where it lies under them"
+    return f"{error.filename}: {error.strerror}; {fix}"
+
+
 def _plain_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Prints an error that names the thing and the fix, not a traceback; MEDPIPE_DEBUG shows that too."""
 
@@ -47,8 +57,7 @@ def _plain_errors(command: Callable[P, R]) -> Callable[P, R]:
         except (ValueError, OSError) as error:
             if os.environ.get("MEDPIPE_DEBUG"):
                 raise
-            message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            typer.echo(f"medpipe: {message}", err=True)
+            typer.echo(f"medpipe: {_in_words(error)}", err=True)
             raise typer.Exit(1) from error
 
     return wrapper
@@ -144,12 +153,14 @@ def sources(context: typer.Context, as_json: AsJson = False) -> None:
             ]
         )
         return
-    table = Table("source", "published as", "domain", "licence", "used for", "state")
+    table = Table()
+    table.add_column("source", no_wrap=True)
+    for column in ("domain", "licence", "used for", "state"):
+        table.add_column(column, overflow="fold")
     for source in catalog.sources:
         state = "enabled" if source.id in enabled else source.status
         table.add_row(
             source.id,
-            source.title,
             ", ".join(source.domains),
             source.licence.name or "not stated",
             ", ".join(source.uses),

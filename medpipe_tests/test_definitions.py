@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from medpipe.definitions import build_definitions
+from medpipe.graph import build_definitions
 from medpipe.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ PACKAGE = Path(medpipe.__file__).parent
 GROUND = {"settings", "lake", "records", "catalog", "tracking"}
 ROOMS = ["ingest", "normalize", "curate", "tokens", "pretrain", "evaluate"]
 """In the order the data flows."""
-ROOF = {"definitions", "cli", "automation", "operate", "lineage"}
+ROOF = {"graph", "definitions", "cli", "automation", "operate", "lineage"}
 HEAVY = {"torch", "mlflow", "datasets", "transformers"}
 TRAINER_ONLY = {
     "batch",

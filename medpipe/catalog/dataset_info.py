@@ -32,12 +32,18 @@ def read_dataset_info(text: str, folder: Path) -> list[tuple[str, dict[str, Any]
         folder: where it lies; `file_name` is relative to it.
 
     Raises:
-        ValueError: it is no JSON object of objects.
+        ValueError: it is no JSON object of objects, or an entry has values of other types.
     """
     registry = json.loads(text)
     if not isinstance(registry, dict) or not all(isinstance(entry, dict) for entry in registry.values()):
         raise ValueError("expected a JSON object with one object a data set")
-    return [(name, _entry(name, entry, folder)) for name, entry in registry.items()]
+    entries = []
+    for name, entry in registry.items():
+        try:
+            entries.append((name, _entry(name, entry, folder)))
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"'{name}' is not laid out as LLaMA-Factory documents it: {error}") from error
+    return entries
 
 
 def _entry(name: str, info: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -62,6 +68,9 @@ def _entry(name: str, info: dict[str, Any], folder: Path) -> dict[str, Any]:
         entry["folder"] = folder
         pattern = name
         entry["status"] = "listed"
+    if info.get("formatting") == "sharegpt" and info.get("ranking"):
+        entry["status"] = "listed"
+        entry["description"] += " Ranked ShareGPT data is not read yet."
     entry["files"] = [{"path": pattern, "domain": Domain.DIALOGUE.value}]
     entry |= _layout(info, columns)
     return entry

@@ -69,12 +69,21 @@ def _choices_path(home: Path) -> Path:
 
 
 def read_choices(home: Path) -> dict[str, Choice]:
-    """What a person decided so far, by source id."""
+    """What a person decided so far, by source id.
+
+    Raises:
+        CatalogError: the file is broken.
+    """
     try:
         stored = orjson.loads(_choices_path(home).read_bytes())
+        return {source_id: Choice.model_validate(choice) for source_id, choice in stored.items()}
     except FileNotFoundError:
         return {}
-    return {source_id: Choice.model_validate(choice) for source_id, choice in stored.items()}
+    except (ValueError, AttributeError) as error:
+        raise CatalogError(
+            f"{_choices_path(home)} cannot be read ({' '.join(str(error).split())}); correct or delete it, "
+            "then enable sources again"
+        ) from error
 
 
 def store_choice(home: Path, source_id: str, choice: Choice) -> None:

@@ -33,7 +33,8 @@ _SAYS_NOTHING = [
     *(spelling for word in _EMPTY_WORDS for spelling in (word, word.upper(), word.capitalize())),
 ]
 _DOUBLED_STOP = r"。(?:\s*。)+"
-_ENDS_BY_ITSELF = r"[！？!?…]$"
+_STOP_BEFORE_MARK = r"。+([！？!?]+)$"
+_ENDS_BY_ITSELF = r"[！？!?]$|[。！？!?…][”’」』\"）)]+$"
 
 
 def tidy(column: pl.Series) -> pl.Series:
@@ -42,9 +43,26 @@ def tidy(column: pl.Series) -> pl.Series:
     column = clean_column(column)
     if column.str.contains(_DOUBLED_STOP).any():
         text = text.str.replace_all(_DOUBLED_STOP, "。")
+    text = text.str.replace(_STOP_BEFORE_MARK, "${1}")
     text = text.str.strip_chars_start(_STRAY_AT_START).str.strip_chars_end(_STRAY_AT_END)
     frame = column.to_frame("text").select(text)
     return frame.select(pl.when(pl.col("text").is_in(_SAYS_NOTHING).not_()).then(pl.col("text"))).to_series()
+
+
+def says_nothing(value: Any) -> bool:
+    """Whether a JSON value renders to nothing; a number and a truth value always say something."""
+    if type(value) is str:
+        return value.strip() in _SAYS_NOTHING
+    if type(value) is list:
+        return all(says_nothing(item) for item in value)
+    if type(value) is dict:
+        return all(says_nothing(item) for item in value.values())
+    return value is None or (type(value) is float and not math.isfinite(value))
+
+
+def is_empty_word(text: str) -> bool:
+    """Whether a string is only what some writer put for a missing value, such as `None` or `nan`."""
+    return text.strip().lower() in _EMPTY_WORDS
 
 
 def render_column(values: Sequence[Any], field: Field, language: Language) -> pl.Series:
@@ -149,10 +167,14 @@ def _render_object(
         if name is None or key.startswith("$"):
             unlabelled.append(part)
         else:
-            parts[label(known, language) if known else name.replace("_", " ")] = part
-    if parts.keys() == {"value", "unit"} and not unlabelled:
-        return parts["value"] + parts["unit"]
-    clauses = [f"{name}{words.colon}{part}" for name, part in parts.items()]
+            title = label(known, language) if known else name.replace("_", " ")
+            title = name if title in parts else title
+            parts[title] = words.item.join([parts[title], part]) if title in parts else part
+    quantity = parts["value"] + parts.pop("unit") if {"value", "unit"} <= parts.keys() else None
+    clauses = [
+        quantity if name == "value" and quantity else f"{name}{words.colon}{part}"
+        for name, part in parts.items()
+    ]
     return words.part.join([*unlabelled, *clauses]) or None
 
 

@@ -11,7 +11,7 @@ import dagster as dg
 
 from medpipe.asset_metadata import REUSED
 from medpipe.console import asset_name, failure_reason
-from medpipe.definitions import build_definitions
+from medpipe.graph import build_definitions
 from medpipe.operate.instance import exclusive_home, open_instance
 from medpipe.settings import Settings
 

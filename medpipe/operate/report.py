@@ -65,5 +65,6 @@ def print_demo(facts: DemoFacts, console: Console) -> None:
         console.print(f"Up to date and reused: {_in_short(facts.reused)}")
     for name, place in facts.links.items():
         console.print(f"{name:18} {place}", markup=False, highlight=False, soft_wrap=True)
-    console.print("`make dev` starts both UIs at these addresses.")
+    console.print("`.venv/bin/medpipe dev --sample` starts both UIs at these addresses, on this corpus;")
+    console.print("`make dev` starts them on the real sources.")
     console.print(f"Done in {facts.seconds:.0f} s.")

@@ -36,6 +36,42 @@ def test_the_example_of_the_conventions() -> None:
     assert text_of(record) == (
         "名称：肺泡蛋白质沉积症。描述：肺泡内沉积磷脂蛋白样物质的少见病。类别：疾病百科,内科,呼吸内科"
     )
+    assert text_of({**record, "desc": "…"}) == "名称：肺泡蛋白质沉积症。描述：…。类别：疾病百科,内科,呼吸内科"
+
+
+@pytest.mark.parametrize("empty", ["None", "", None, [], ["", None], {"a": "nan"}, float("nan")])
+def test_a_spelling_that_says_nothing_leaves_the_field_to_the_other(empty: Any) -> None:
+    assert text_of({"symptom": empty, "sympton": "发热"}) == "症状：发热"
+
+
+def test_zero_and_no_are_values_that_no_other_spelling_replaces() -> None:
+    assert text_of({"yibao_status": False, "medical_insurance": "是"}) == text_of({"yibao_status": False})
+    assert "否" in (text_of({"yibao_status": False, "medical_insurance": "是"}) or "")
+    assert "0" in (text_of({"cost_money": 0, "treat_cost": "100"}) or "")
+
+
+def test_parts_of_an_object_with_one_label_are_all_kept() -> None:
+    for nested in ({"简介": "甲", "概述": "乙"}, {"治疗": "甲", "治疗方法": "乙"}):
+        text = value_of(nested, name="check") or ""
+        assert "甲" in text and "乙" in text
+
+
+def test_a_quantity_keeps_its_unit_beside_other_parts() -> None:
+    text = value_of({"项目": "血常规", "value": 5, "unit": "mg"}, name="check")
+    assert text is not None and "5mg" in text and "value" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "ending"),
+    [
+        ("他说“休息。”", "他说“休息。”"),
+        ("（见上。）", "（见上。）"),
+        ("好。！", "好！"),
+        ("多休息！", "多休息！"),
+    ],
+)
+def test_end_marks_are_not_doubled(value: str, ending: str) -> None:
+    assert text_of({"desc": value, "cause": "着凉"}) == f"描述：{ending}病因：着凉"
 
 
 def test_english_labels_and_marks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -136,6 +137,33 @@ def test_an_unknown_field_of_a_plan_is_named(tmp_path: Path) -> None:
 
 def test_sources_are_enabled_and_listed(tmp_path: Path) -> None:
     home = {"MEDPIPE_HOME": str(tmp_path)}
+
+    def state(source: str) -> bool:
+        status, output = invoke("sources", "--json", **home)
+        assert status == 0
+        return bool({entry["id"]: entry["enabled"] for entry in json.loads(output)}[source])
+
+    assert state("epfl_guidelines")
     assert invoke("sources", "disable", "epfl_guidelines", **home)[0] == 0
-    status, output = invoke("sources", "--json", **home)
-    assert status == 0 and '"id": "epfl_guidelines"' in output
+    assert not state("epfl_guidelines")
+    assert invoke("sources", "enable", "epfl_guidelines", **home) == (0, "epfl_guidelines is enabled\n")
+    assert state("epfl_guidelines")
+    status, output = invoke("sources", "show", "epfl_guidelines", **home)
+    assert status == 0 and json.loads(output)["repository"] == "epfl-llm/guidelines"
+    status, output = invoke("sources", COLUMNS="80", **home)
+    assert "wikipedia_cn_20230720_filtered" in output and "shibing624_medical_finetune" in output
+
+
+def test_errors_of_the_system_name_the_file(tmp_path: Path) -> None:
+    status, output = invoke("sources", "check", str(tmp_path / "nowhere.yaml"))
+    assert status == 1 and "nowhere.yaml" in output and "check the path" in output
+    (tmp_path / "sources.json").write_text("{bad")
+    status, output = invoke("sources", MEDPIPE_HOME=str(tmp_path))
+    assert status == 1 and "sources.json cannot be read" in output
+
+
+@pytest.mark.parametrize("entry", ['{"file_name": 5}', '{"file_name": "a", "columns": ["a"]}', "3"])
+def test_a_malformed_dataset_info_is_named(entry: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset_info.json").write_text(f'{{"mine": {entry}}}')
+    status, output = invoke("sources", "check", str(tmp_path))
+    assert status == 1 and "dataset_info.json" in output and "Traceback" not in output

@@ -8,7 +8,7 @@ import polars as pl
 
 from medpipe.catalog.layouts import FieldsLayout
 from medpipe.normalize.extracted import Batch
-from medpipe.normalize.fields import join_clauses, render_column
+from medpipe.normalize.fields import join_clauses, render_column, says_nothing
 from medpipe.normalize.labels import Field, chosen_fields, find_field
 from medpipe.records.kinds import Language
 
@@ -38,7 +38,7 @@ def read_fields(batch: Batch, layout: FieldsLayout, language: Language) -> pl.Da
             known = True
             if name not in columns:
                 columns[name] = [None] * height
-            if not columns[name][position]:
+            if says_nothing(columns[name][position]):
                 columns[name][position] = value
         if not known:
             batch.reject(position, "no_known_field", f"keys: {', '.join(row) or 'none'}"[:500])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from medpipe.normalize.extracted import Batch, type_name
-from medpipe.normalize.fields import number_text
+from medpipe.normalize.fields import is_empty_word, number_text
 from medpipe.records.kinds import Language
 
 _SENTENCE_ENDS = ("。", "！", "？", "；", "…", ".", "!", "?", ";", "”", "）", ")")
@@ -48,7 +48,7 @@ def joined_strings(value: Any, language: Language) -> str:
 
 def _scalar(value: Any) -> str:
     if type(value) is str:
-        return value
+        return "" if is_empty_word(value) else value
     if value is None:
         return ""
     if type(value) is int or type(value) is float:

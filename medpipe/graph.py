@@ -1,0 +1,52 @@
+"""The asset graph of one installation on one page: what each room offers, merged."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from medpipe.automation import JOBS, weekly_refresh
+from medpipe.catalog.selection import load_catalog
+from medpipe.console import progress_logger
+from medpipe.curate.assets import build_corpus_assets
+from medpipe.evaluate.assets import build_evaluation_assets
+from medpipe.ingest.assets import build_raw_asset
+from medpipe.lake.layout import Lake
+from medpipe.normalize.assets import build_normalized_asset
+from medpipe.pretrain.assets import build_stage_assets
+from medpipe.pretrain.plan import load_plan
+from medpipe.settings import Settings
+from medpipe.tokens.assets import build_token_assets
+
+PRELOADED_MODULES = ["dagster", "polars", "medpipe.definitions"]
+"""Imported once by the fork server, so that a step does not pay for them again."""
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """The asset graph of one installation.
+
+    Raises:
+        CatalogError: a catalog entry is wrong; every mistake is listed.
+        PlanError: the stage plan is wrong; every mistake is listed.
+        SettingsError: a folder that a setting names is not there.
+    """
+    catalog = load_catalog(settings)
+    lake = Lake(settings.lake)
+    sources = catalog.enabled
+    plan = load_plan(settings.plan)
+    return dg.Definitions(
+        assets=[
+            *(build_raw_asset(source, settings=settings, lake=lake) for source in sources),
+            *(build_normalized_asset(source, lake=lake) for source in sources),
+            *build_corpus_assets(sources, lake=lake),
+            *build_token_assets(sources, tokenizer=plan.tokenizer, lake=lake),
+            *build_stage_assets(plan, settings=settings, lake=lake),
+            *build_evaluation_assets(plan, settings=settings, lake=lake),
+        ],
+        jobs=JOBS,
+        schedules=[weekly_refresh(sources)],
+        resources={"pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},
+        loggers={"console": progress_logger},
+        executor=dg.multiprocess_executor.configured(
+            {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": PRELOADED_MODULES}}}
+        ),
+    )
