@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 import dagster as dg
 
@@ -61,10 +65,29 @@ def shown(record: logging.LogRecord) -> bool:
     return event.event_type in _SHOWN_EVENTS
 
 
+_terminal: TextIO | None = None
+
+
+@contextmanager
+def writing_to_this_terminal() -> Iterator[None]:
+    """Lets progress go straight to the standard error stream that the process has now.
+
+    While steps run Dagster redirects that stream to a file and mirrors the file by `tail`, which is ended
+    with the last step and may not have shown its last lines.
+    """
+    global _terminal
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1) as _terminal:
+        try:
+            yield
+        finally:
+            terminal, _terminal = _terminal, None
+            terminal.flush()
+
+
 @dg.logger
 def progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     """The console logger of every job of the code location; writes to the standard error stream."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_terminal or sys.stderr)
     handler.setFormatter(ProgressFormatter())
     handler.addFilter(shown)
     logger = logging.Logger("medpipe.progress", level=logging.DEBUG)

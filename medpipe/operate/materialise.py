@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from medpipe.asset_metadata import REUSED
-from medpipe.console import asset_name, failure_reason
+from medpipe.console import asset_name, failure_reason, writing_to_this_terminal
 from medpipe.graph import build_definitions
 from medpipe.operate.instance import exclusive_home, open_instance
 from medpipe.settings import Settings
@@ -74,7 +74,7 @@ def materialise(
     definitions = build_definitions(settings)
     keys = select_assets(definitions, selection)
     job = definitions.resolve_job_def(_JOB)
-    with exclusive_home(settings), open_instance(settings) as instance:
+    with exclusive_home(settings), open_instance(settings) as instance, writing_to_this_terminal():
         result = job.execute_in_process(
             instance=instance,
             asset_selection=keys,
