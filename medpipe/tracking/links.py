@@ -22,11 +22,6 @@ def run_url(settings: Settings, experiment_id: str, run_id: str) -> str:
     return f"{_mlflow(settings)}/{experiment_id}/runs/{run_id}"
 
 
-def model_url(settings: Settings, experiment_id: str, model_id: str) -> str:
-    """Page of one checkpoint in MLflow."""
-    return f"{_mlflow(settings)}/{experiment_id}/models/{model_id}"
-
-
 def compare_url(settings: Settings, experiment_id: str) -> str:
     """Chart view of all curricula in MLflow; without these parameters MLflow opens an empty page."""
     query = "workflowType=machine_learning&compareRunsMode=CHART"
