@@ -42,23 +42,3 @@ def bits_per_byte_matrix(results: Mapping[str, Mapping[str, float]]) -> pl.DataF
 def domains_of(matrix: pl.DataFrame) -> list[str]:
     """The measured columns of a matrix, `all` first."""
     return [column for column in matrix.columns if column != CHECKPOINT]
-
-
-def matrix_markdown(matrix: pl.DataFrame) -> str:
-    """The matrix as a Markdown table, three decimals, the lowest value of each column in bold."""
-    columns = domains_of(matrix)
-    lowest = {column: matrix[column].min() for column in columns}
-
-    def cell(column: str, value: float | None) -> str:
-        if value is None:
-            return "–"
-        return f"**{value:.3f}**" if value == lowest[column] else f"{value:.3f}"
-
-    lines = [
-        f"| {' | '.join([CHECKPOINT, *columns])} |",
-        f"| --- |{' ---: |' * len(columns)}",
-    ]
-    for row in matrix.iter_rows(named=True):
-        cells = [cell(column, row[column]) for column in columns]
-        lines.append(f"| {' | '.join([row[CHECKPOINT], *cells])} |")
-    return "\n".join(lines)

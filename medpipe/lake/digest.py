@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +61,3 @@ class FrameDigest:
     def hexdigest(self) -> str:
         """The digest of all rows so far, as 32 hex characters."""
         return self._hash.hexdigest()[:DIGEST_LENGTH]
-
-
-def digest_frames(frames: Iterable[pl.DataFrame]) -> str:
-    """Logical digest of a table that arrives in batches."""
-    digest = FrameDigest()
-    for frame in frames:
-        digest.update(frame)
-    return digest.hexdigest()

@@ -13,11 +13,6 @@ def stage_start(plan: Plan, stage: str) -> int:
     return sum(plan.stage_steps(name) for name in before) * plan.tokens_per_step
 
 
-def total_tokens(plan: Plan) -> int:
-    """Token positions of the whole curriculum."""
-    return sum(plan.stage_steps(name) for name in STAGES) * plan.tokens_per_step
-
-
 def segment_fraction(segment: RateSegment, *, start: float, progress: float, warmup: float) -> float:
     """Fraction of the peak rate inside one stage.
 

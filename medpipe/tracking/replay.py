@@ -167,16 +167,6 @@ class SpoolReplay:
             self._uploads.append((model_id, folder))
         return model_id
 
-    def drain(self, timeout_s: float) -> bool:
-        """Sends everything, trying again until it is done or the time is over.
-
-        Returns:
-            Whether MLflow has everything. If not, a later replay of the same spool sends the rest.
-        """
-        worker = Worker(self.poll, interval_s=0.5)
-        worker.start()
-        return worker.stop(timeout_s)
-
     @contextlib.contextmanager
     def following(
         self, *, interval_s: float = 2.0, drain_s: float = 30.0, finish: bool = True

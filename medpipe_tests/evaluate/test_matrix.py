@@ -5,7 +5,7 @@ import math
 import polars as pl
 import pytest
 
-from medpipe.evaluate.matrix import MatrixError, bits_per_byte_matrix, matrix_markdown
+from medpipe.evaluate.matrix import MatrixError, bits_per_byte_matrix
 
 RESULTS = {
     "fast": {"all": 2.0, "tcm": 3.0, "dialogue": 1.5},
@@ -21,15 +21,6 @@ def test_rows_follow_the_stages_and_all_comes_first() -> None:
         ("converge", 1.5, 1.6, None, None),
     ]
     assert matrix.schema["textbook"] == pl.Float64
-
-
-def test_markdown_marks_the_lowest_value_of_each_column() -> None:
-    assert matrix_markdown(bits_per_byte_matrix(RESULTS)).splitlines() == [
-        "| checkpoint | all | dialogue | tcm | textbook |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        "| fast | 2.000 | **1.500** | **3.000** | – |",
-        "| converge | **1.500** | 1.600 | – | – |",
-    ]
 
 
 def test_no_result_is_an_error() -> None:
