@@ -1,112 +1,158 @@
-"""Adapter from LLaMA-Factory's `dataset_info.json` to catalog entries.
+"""LLaMA-Factory's `dataset_info.json` as catalog entries.
 
-Covers the layouts `alpaca` (also with `history` and `ranking`) and `sharegpt` of files that lie beside
-the registry (`file_name`) or on the hub (`hf_hub_url`). Defaults are those its data README documents:
-`prompt` is `instruction`, `query` is `input`, `response` is `output`, there is no `history`.
+Every key that its loader knows is read, with the loader's defaults and its rule that `columns` or `tags`,
+once given, have no defaults: what they do not name is not there. An empty string counts as not given.
+
+| key | becomes |
+| --- | --- |
+| `hf_hub_url` | the repository; of several places the first of hf, ms, om, script, cloud and file counts |
+| `ms_hub_url`, `om_hub_url`, `script_url`, `cloud_file_name` | an entry that is only listed, and what to do |
+| `file_name` | a file beside the registry, or every file of a folder there |
+| `file_sha1` | checked when the file is fetched |
+| `subset`, `split`, `folder` | the published subset and split (`train`), and the folder, of a repository |
+| `num_samples` | the first so many rows of each file, where LLaMA-Factory draws them at random |
+| `formatting`, `ranking`, `columns`, `tags` | the layout: see `dataset_info_layouts` |
+
+What no key says is language (taken as Chinese), domain (dialogue), licence (not stated) and use. An object
+`medpipe` with `language`, `domain`, `licence` or `uses` says it; LLaMA-Factory passes over keys that it
+does not know. Any other unknown key is a mistake here, because it is most likely a misspelt one.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import re
+from collections.abc import Container
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from medpipe.catalog.dataset_info_layouts import layout_of, left_out, missing_names, uses_of
+from medpipe.catalog.dataset_info_model import DatasetInfo
+from medpipe.catalog.explain import Finding, find_mistakes
 from medpipe.catalog.slug import slug
-from medpipe.records.kinds import Domain, Kind, Language
+from medpipe.catalog.source import Status
+from medpipe.records.kinds import Split
 
-_ALPACA_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
-_SHAREGPT_TAGS = {
-    "role_tag": "from",
-    "content_tag": "value",
-    "user_tag": "human",
-    "assistant_tag": "gpt",
-    "system_tag": "system",
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_INSTEAD = "fetch the data, put its file beside the registry and name it by 'file_name' alone"
+_ELSEWHERE = {
+    "ms_hub_url": f"is on ModelScope, which medpipe does not ask: give 'hf_hub_url' instead, or {_INSTEAD}",
+    "om_hub_url": f"is on openMind, which medpipe does not ask: give 'hf_hub_url' instead, or {_INSTEAD}",
+    "script_url": f"is a loading script, and medpipe runs none: {_INSTEAD}",
+    "cloud_file_name": f"is in cloud storage, which medpipe does not ask: {_INSTEAD}",
 }
+"""Why data is out of reach and what to do, by its key, in the loader's order of precedence."""
 
 
-def read_dataset_info(text: str, folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Turns a registry into unvalidated catalog entries, each with the name it has there.
+@dataclass
+class _Place:
+    """Where the data lies."""
+
+    entry: dict[str, Any]
+    file: dict[str, Any] = field(default_factory=dict)
+    note: str | None = None
+    """What a person should know or do."""
+
+
+def registry_mistakes(value: Any) -> list[Finding]:
+    """Every mistake of one data set of a registry."""
+    return find_mistakes(DatasetInfo, value, rules=_unmet_rules)
+
+
+def registry_entry(name: str, value: Any, folder: Path, *, taken: Container[str] = ()) -> dict[str, Any]:
+    """The catalog entry of one data set of a registry, for `Source` to validate.
 
     Args:
-        text: the registry's JSON.
-        folder: where it lies; `file_name` is relative to it.
-
-    Raises:
-        ValueError: it is no JSON object of objects, or an entry has values of other types.
+        name: its name there; the id is made of it.
+        value: what stands there, without mistakes.
+        folder: where the registry lies; `file_name` is relative to it.
+        taken: ids that other entries have. A registry is shared with LLaMA-Factory, so its names cannot be
+            asked to change.
     """
-    registry = json.loads(text)
-    if not isinstance(registry, dict) or not all(isinstance(entry, dict) for entry in registry.values()):
-        raise ValueError("expected a JSON object with one object a data set")
-    entries = []
-    for name, entry in registry.items():
-        try:
-            entries.append((name, _entry(name, entry, folder)))
-        except (TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"'{name}' is not laid out as LLaMA-Factory documents it: {error}") from error
-    return entries
-
-
-def _entry(name: str, info: dict[str, Any], folder: Path) -> dict[str, Any]:
-    columns = info.get("columns")
-    entry: dict[str, Any] = {
-        "id": slug(name),
+    info = DatasetInfo.model_validate(value)
+    place = _place(info, folder)
+    notes = [place.note, *left_out(info)]
+    if info.num_samples is not None:
+        notes.append(f"the first {info.num_samples:,} rows of each file, not a random sample")
+    licence = info.medpipe.licence
+    file = {
+        "path": "**",
+        "domain": info.medpipe.domain,
+        "split": _held_out(info.split),
+        "max_rows": info.num_samples,
+        **place.file,
+    }
+    return {
+        "id": slug(name, taken=taken),
         "title": name,
         "description": f"{name}, as declared in a dataset_info.json.",
-        "language": Language.ZH.value,
-        "licence": {"name": None, "note": "not stated in dataset_info.json"},
-        "enabled": True,
+        "files": [file],
+        "layout": layout_of(info),
+        "language": info.medpipe.language,
+        "licence": {"name": licence, "note": None if licence else "not stated in dataset_info.json"},
+        "uses": uses_of(info),
+        "status_note": "; ".join(note for note in notes if note) or None,
+        **place.entry,
     }
-    if "hf_hub_url" in info:
-        entry["repository"] = info["hf_hub_url"]
-        pattern = f"{info['folder']}/*" if info.get("folder") else "*.json*"
-    elif "file_name" in info:
-        entry["folder"] = folder
-        pattern = info["file_name"]
-        if not (folder / pattern).exists():
-            entry["status"] = "listed"
-    else:
-        entry["folder"] = folder
-        pattern = name
-        entry["status"] = "listed"
-    if info.get("formatting") == "sharegpt" and info.get("ranking"):
-        entry["status"] = "listed"
-        entry["description"] += " Ranked ShareGPT data is not read yet."
-    entry["files"] = [{"path": pattern, "domain": Domain.DIALOGUE.value}]
-    entry |= _layout(info, columns)
-    return entry
 
 
-def _layout(info: dict[str, Any], columns: dict[str, str] | None) -> dict[str, Any]:
-    if info.get("formatting", "alpaca") == "sharegpt":
-        tags = info.get("tags") or _SHAREGPT_TAGS
-        layout = {
-            "layout": "turns",
-            "turns": (columns or {}).get("messages", "conversations"),
-            "role": tags.get("role_tag", "from"),
-            "content": tags.get("content_tag", "value"),
-            "user": [tags.get("user_tag", "human")],
-            "assistant": [tags.get("assistant_tag", "gpt")],
-            "system": [tags.get("system_tag", "system")],
-        }
-        return {"kind": Kind.CONVERSATION.value, "layout": layout, "uses": ["finetuning"]}
-    names = columns if columns is not None else _ALPACA_COLUMNS
-    question = [names[key] for key in ("prompt", "query") if names.get(key)]
-    if info.get("ranking"):
-        layout = {
-            "layout": "preference",
-            "prompt": question,
-            "chosen": names.get("chosen", "chosen"),
-            "rejected": names.get("rejected", "rejected"),
-        }
-        return {"kind": Kind.PREFERENCE.value, "layout": layout, "uses": ["reward"]}
-    if "response" not in names:
-        return {
-            "kind": Kind.DOCUMENT.value,
-            "layout": {"layout": "text", "text": names.get("prompt", "text")},
-            "uses": ["pretraining"],
-        }
-    layout = {"layout": "question_answer", "question": question, "answer": names["response"]}
-    for key in ("history", "system"):
-        if names.get(key):
-            layout[key] = names[key]
-    return {"kind": Kind.CONVERSATION.value, "layout": layout, "uses": ["finetuning", "pretraining"]}
+def _unmet_rules(info: DatasetInfo) -> list[Finding]:
+    findings = list(missing_names(info))
+    if not (info.hf_hub_url or info.file_name or any(getattr(info, key) for key in _ELSEWHERE)):
+        findings.append(Finding((), "it names no data: add 'file_name' or 'hf_hub_url'"))
+    is_local = info.file_name and not (info.hf_hub_url or any(getattr(info, key) for key in _ELSEWHERE))
+    if is_local and info.split != "train" and not _is_slice(info.split):
+        findings.append(Finding(("split",), "a file has only the split 'train'; remove 'split'"))
+    return findings
+
+
+def _place(info: DatasetInfo, folder: Path) -> _Place:
+    if _is_slice(info.split):
+        return _listed(
+            f"'{info.split}' is part of a split; name one whole split, and its rows by 'num_samples'"
+        )
+    if info.hf_hub_url is not None:
+        return _on_the_hub(info, info.hf_hub_url)
+    for key, reason in _ELSEWHERE.items():
+        if (name := getattr(info, key)) is not None:
+            return _listed(f"'{name}' {reason}")
+    return _beside_the_registry(info, folder, str(info.file_name))
+
+
+def _listed(note: str) -> _Place:
+    return _Place({"status": Status.LISTED}, note=note)
+
+
+def _on_the_hub(info: DatasetInfo, repository: str) -> _Place:
+    if not _REPOSITORY.fullmatch(repository):
+        return _listed(f"'{repository}' is no data set's name on the hub; give 'hf_hub_url' as owner/name")
+    below = PurePosixPath(info.folder) / "**" if info.folder else "**"
+    return _Place(
+        {"repository": repository, "revision": info.revision or "main"},
+        {"path": str(below), "subset": info.subset, "published_split": info.split},
+    )
+
+
+def _beside_the_registry(info: DatasetInfo, folder: Path, file_name: str) -> _Place:
+    path = folder / file_name
+    if path.is_dir():
+        note = "file_sha1 is not checked for a folder" if info.file_sha1 else None
+        return _Place({"folder": path}, {"path": "*"}, note)
+    if not path.exists():
+        return _listed(f"there is no {path}; put the file there")
+    sha1 = info.file_sha1.lower() if info.file_sha1 else None
+    relative = PurePosixPath(file_name)
+    if relative.is_absolute() or ".." in relative.parts:
+        return _Place({"folder": path.parent}, {"path": path.name, "sha1": sha1})
+    return _Place({"folder": folder}, {"path": str(relative), "sha1": sha1})
+
+
+def _is_slice(split: str) -> bool:
+    return re.fullmatch(r"[\w.-]+", split) is None
+
+
+def _held_out(split: str) -> Split:
+    """Whether a published split is to be kept out of training, by its name."""
+    if re.match(r"test([^a-z]|$)", split):
+        return Split.TEST
+    return Split.VALIDATION if re.match(r"(val|valid|validation|dev|eval)([^a-z]|$)", split) else Split.TRAIN

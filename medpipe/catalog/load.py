@@ -1,123 +1,200 @@
-"""Reading catalog files: every mistake of a file at once, each with its place and the fix."""
+"""Reading catalog files: every mistake of every file at once, each with its line and the fix."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from medpipe.catalog.dataset_info import read_dataset_info
-from medpipe.catalog.layouts import Layout
+from medpipe.catalog.explain import Finding, find_mistakes
+from medpipe.catalog.places import Document, Location, SyntaxMistake, read_json, read_yaml
 from medpipe.catalog.source import Source
 
 DATASET_INFO = "dataset_info.json"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The compiled loader where there is one: the catalog is read whenever definitions load."""
+_PATTERNS = ("*.yaml", "*.yml", DATASET_INFO)
+_RELATED = frozenset(
+    {"repository", "folder", "page", "status", "status_note", "files", "layout", "uses", "kind"}
+)
+"""Fields that the rules of `Source` across fields look at."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong in a catalog file."""
+
+    file: Path
+    line: int | None
+    """From 1; None where the file has no lines that can be read."""
+    entry: str | None
+    """The entry's id or its name in the registry."""
+    message: str
+    """What is wrong, and the fix."""
+
+    def __str__(self) -> str:
+        place = str(self.file) if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: '{self.entry}': {self.message}" if self.entry else f"{place}: {self.message}"
 
 
 class CatalogError(ValueError):
     """One or more catalog files are wrong; the message lists every mistake with its place."""
 
+    def __init__(self, message: str, mistakes: tuple[Mistake, ...] = ()) -> None:
+        super().__init__(message)
+        self.mistakes = mistakes
+
+    @classmethod
+    def of(cls, mistakes: Iterable[Mistake]) -> CatalogError:
+        """The error that lists these mistakes."""
+        listed = tuple(mistakes)
+        number = "a mistake" if len(listed) == 1 else f"{len(listed)} mistakes"
+        return cls("\n  ".join([f"the catalog has {number}:", *map(str, listed)]), listed)
+
+
+@dataclass
+class _File:
+    """A catalog file that is being read."""
+
+    path: Path
+    document: Document
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def line(self, location: Location) -> int:
+        return self.document.line(location)
+
+    def add(self, entry: str | None, location: Location, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            line = self.line((*location, *finding.location))
+            self.mistakes.append(Mistake(self.path, line, entry, finding.message))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An entry that validates, and where it stands."""
+
+    source: Source
+    name: str
+    file: _File
+    location: Location
+
+    def __str__(self) -> str:
+        return f"{self.file.path}:{self.file.line(self.location)}"
+
+
+def builtin_folder() -> Path:
+    """Folder of the catalog files that ship with the package."""
+    return Path(str(resources.files("medpipe.catalog"))) / "sources"
+
 
 def builtin_sources() -> tuple[Source, ...]:
     """The entries that ship with the package, in the order of their files."""
-    folder = resources.files("medpipe.catalog") / "sources"
-    with resources.as_file(folder) as path:
-        return read_catalog_files(sorted(path.glob("*.yaml")))
+    return read_catalog_files(sorted(builtin_folder().glob("*.yaml")))
 
 
-def read_catalog_folder(folder: Path) -> tuple[Source, ...]:
-    """A person's own entries: every `*.yaml`, `*.yml` and `dataset_info.json` of a folder.
+def catalog_files(folder: Path) -> list[Path]:
+    """The catalog files of a folder: every `*.yaml`, `*.yml` and `dataset_info.json`."""
+    return [path for pattern in _PATTERNS for path in sorted(folder.glob(pattern))]
+
+
+def read_catalog_folder(folder: Path, *, taken: Mapping[str, str] | None = None) -> tuple[Source, ...]:
+    """A person's own entries: those of all `catalog_files` of a folder.
 
     Raises:
         CatalogError: a file is wrong; all mistakes of all files are listed.
     """
-    paths = [path for pattern in ("*.yaml", "*.yml", DATASET_INFO) for path in sorted(folder.glob(pattern))]
-    return read_catalog_files(paths)
+    return read_catalog_files(catalog_files(folder), taken=taken)
 
 
-def read_catalog_files(paths: Iterable[Path]) -> tuple[Source, ...]:
-    """Reads and validates catalog files.
+def read_catalog_files(
+    paths: Iterable[Path], *, taken: Mapping[str, str] | None = None
+) -> tuple[Source, ...]:
+    """Reads and validates catalog files; a `.json` file is a registry as LLaMA-Factory has it.
+
+    Args:
+        paths: the files, in the order in which their entries are wanted.
+        taken: ids that are in use elsewhere, and where.
 
     Raises:
-        CatalogError: a file cannot be parsed, an entry does not validate, or an id stands twice.
+        CatalogError: a file cannot be parsed, an entry does not validate, or an id stands twice; every
+            mistake of every file is listed.
+        OSError: a file cannot be opened.
     """
-    sources: dict[str, Source] = {}
-    mistakes: list[str] = []
+    mistakes: list[Mistake] = []
+    entries: list[_Found] = []
+    owners: dict[str, object] = dict(taken or {})
     for path in paths:
-        for place, entry in _raw_entries(path, mistakes):
-            try:
-                source = Source.model_validate(entry)
-            except ValidationError as error:
-                mistakes += [f"{place}: {message}" for message in _explain(error)]
-                continue
-            if source.folder is not None:
-                source = source.model_copy(update={"folder": (path.parent / source.folder).resolve()})
-            if source.id in sources:
-                mistakes.append(f"{place}: the id '{source.id}' is taken; choose another")
-            sources[source.id] = source
+        try:
+            file = _File(path, _parse(path))
+        except SyntaxMistake as error:
+            mistakes.append(Mistake(path, error.line, None, str(error)))
+            continue
+        for key in file.document.repeated_keys:
+            message = f"'{key.location[-1]}' stands twice, first in line {key.first_line}; remove one"
+            file.mistakes.append(Mistake(path, key.line, None, message))
+        for found in _registry(file, owners) if path.suffix == ".json" else _catalog(file):
+            if found.source.id in owners:
+                owner = owners[found.source.id]
+                message = f"the id '{found.source.id}' is taken by {owner}; choose another"
+                file.add(found.name, found.location, [Finding((), message)])
+            owners.setdefault(found.source.id, found)
+            entries.append(found)
+        mistakes += sorted(file.mistakes, key=lambda mistake: mistake.line or 0)
     if mistakes:
-        raise CatalogError("the catalog has mistakes:\n  " + "\n  ".join(mistakes))
-    return tuple(sources.values())
+        raise CatalogError.of(mistakes)
+    return tuple(found.source for found in entries)
 
 
-def _raw_entries(path: Path, mistakes: list[str]) -> list[tuple[str, Any]]:
-    """The unvalidated entries of one file with the place to name in messages."""
+def _parse(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.name == DATASET_INFO:
-            return [(f"{path}, '{name}'", entry) for name, entry in read_dataset_info(text, path.parent)]
-        content = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
     except UnicodeDecodeError as error:
-        mistakes.append(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8")
-        return []
-    except (yaml.YAMLError, ValueError) as error:
-        mistakes.append(f"{path}: {error}")
-        return []
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SyntaxMistake(f"not UTF-8 (byte {error.start}); save it as UTF-8", line) from None
+    return read_json(text) if path.suffix == ".json" else read_yaml(text)
+
+
+def _catalog(file: _File) -> Iterator[_Found]:
+    """The entries of a YAML file that validate; the mistakes of the others are noted."""
+    content = file.document.value
     entries = content.get("sources") if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        mistakes.append(f"{path}: expected a mapping with a list 'sources'")
-        return []
-    return [
-        (f"{path}, '{entry.get('id', f'entry {number}') if isinstance(entry, dict) else number}'", entry)
-        for number, entry in enumerate(entries)
-    ]
+        file.add(None, (), [Finding((), "expected a mapping with a list 'sources'; see an entry of medpipe")])
+        return
+    for number, entry in enumerate(entries):
+        name = entry.get("id") if isinstance(entry, dict) else None
+        found = _validated(file, str(name or f"entry {number + 1}"), entry, ("sources", number))
+        if found is not None:
+            yield found
 
 
-def _explain(error: ValidationError) -> list[str]:
-    """Validation errors in plain English, with the nearest allowed name for a misspelt field."""
-    messages = []
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            name = str(item["loc"][-1])
-            close = difflib.get_close_matches(name, sorted(_field_names()), n=1)
-            hint = f"did you mean '{close[0]}'?" if close else "remove it"
-            messages.append(f"unknown field '{place}'; {hint}")
-        elif item["type"] == "missing":
-            messages.append(f"field '{place}' is missing")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            messages.append(f"{place}: {message}" if place else message)
-    return messages
+def _registry(file: _File, taken: Container[str]) -> Iterator[_Found]:
+    """The same for a registry as LLaMA-Factory has it."""
+    # Only where there is a registry: most installations have none.
+    from medpipe.catalog.dataset_info import registry_entry, registry_mistakes
+
+    content = file.document.value
+    if not isinstance(content, dict):
+        file.add(None, (), [Finding((), "expected an object with one object a data set")])
+        return
+    for name, entry in content.items():
+        findings = registry_mistakes(entry)
+        if findings:
+            file.add(name, (name,), findings)
+            continue
+        found = _validated(file, name, registry_entry(name, entry, file.path.parent, taken=taken), (name,))
+        if found is not None:
+            yield found
 
 
-def _field_names() -> set[str]:
-    """All field names of an entry and of what it nests."""
-    names: set[str] = set()
-    layouts: tuple[type[BaseModel], ...] = get_args(get_args(Layout)[0])
-    todo: list[type[BaseModel]] = [Source, *layouts]
-    while todo:
-        model = todo.pop()
-        for name, info in model.model_fields.items():
-            names.add(name)
-            candidates = (info.annotation, *get_args(info.annotation))
-            todo += [
-                c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel) and c not in layouts
-            ]
-    return names
+def _validated(file: _File, name: str, entry: Any, location: Location) -> _Found | None:
+    try:
+        source = Source.model_validate(entry)
+    except ValidationError:
+        file.add(name, location, find_mistakes(Source, entry, related=_RELATED))
+        return None
+    if source.folder is not None:
+        source = source.model_copy(update={"folder": (file.path.parent / source.folder).resolve()})
+    return _Found(source, name, file, location)

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medpipe.catalog.layouts import (
-    Layout,
-    PreferenceLayout,
-    QuestionAnswerLayout,
-    TurnsLayout,
-)
+from medpipe.catalog.layouts import KINDS, Layout
 from medpipe.records.kinds import Domain, Kind, Language, Split
 
 
@@ -27,18 +22,63 @@ class Use(StrEnum):
 
 
 class FileFormat(StrEnum):
-    """How records lie in a file."""
+    """How records lie in a file; `zip` and `gz` around any of them is found by suffix."""
 
     AUTO = "auto"
-    """By content: JSONL or a JSON array for `.json`, `.jsonl` and no suffix; `text_lines` for `.txt`."""
+    """By suffix and content; `.txt` is `text_lines` unless its first line is a JSON object."""
     JSONL = "jsonl"
     JSON_ARRAY = "json_array"
+    JSON_OBJECT = "json_object"
+    """An object whose members are the records, or that holds them further inside."""
+    PYTHON_LITERALS = "python_literals"
+    """Lines that are Python literals; a list counts as that many records."""
+    CSV = "csv"
+    TSV = "tsv"
     TEXT_LINES = "text_lines"
     """One record a line."""
     TEXT_BLOCKS = "text_blocks"
     """Records with blank lines between them."""
+    TEXT_RECORDS = "text_records"
+    """Records that each start with a line that matches `record_start`."""
     TEXT_DOCUMENT = "text_document"
     """One record a file."""
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    EXCEL = "excel"
+    XML = "xml"
+    """JATS articles (`.nxml` of PMC) and PubMed citations; one record an article."""
+
+
+class Genre(StrEnum):
+    """What sort of text a source is; `principles` says what each may be used for."""
+
+    LITERATURE = "literature"
+    ENCYCLOPEDIA = "encyclopedia"
+    TEXTBOOK = "textbook"
+    GUIDELINE = "guideline"
+    KNOWLEDGE_BASE = "knowledge_base"
+    DIALOGUE = "dialogue"
+    INSTRUCTION = "instruction"
+    PREFERENCE = "preference"
+    EXAM = "exam"
+    EXTRACTION = "extraction"
+    CLINICAL_RECORD = "clinical_record"
+    WEB = "web"
+    NEWS = "news"
+    LAW = "law"
+
+
+class Status(StrEnum):
+    """Whether medpipe can have a source's files."""
+
+    AVAILABLE = "available"
+    """From the hub or a local folder."""
+    MANUAL = "manual"
+    """Fetched by a person from `page`, then named with `medpipe sources enable ID --folder DIR`."""
+    LISTED = "listed"
+    """Shown, never fetched: nobody could verify its files."""
+    EXCLUDED = "excluded"
+    """Shown, never fetched, for the reason in `status_note`."""
 
 
 class Template(StrEnum):
@@ -56,17 +96,57 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Lookup(_Entry):
+    """A second table that completes each row, by key: question texts that lie apart from their answers."""
+
+    path: str
+    """Path or glob pattern of the table's files within the repository; small enough to hold in memory."""
+    member: str | None = None
+    format: FileFormat = FileFormat.AUTO
+    key: str
+    """Field that both tables have."""
+    take: tuple[str, ...] = Field(min_length=1)
+    """Fields taken over into the row."""
+    prefix: str = ""
+    """Put before the names of the fields taken over, where the row has fields of the same name."""
+
+
 class SourceFile(_Entry):
     """Files of a source that share format, domain and split."""
 
-    path: str
+    path: str = "**"
     """Path or glob pattern within the repository."""
+    member: str | None = None
+    """Glob pattern of the files inside a zip archive; all of them if unset."""
     format: FileFormat = FileFormat.AUTO
     domain: Domain
     split: Split = Split.TRAIN
     """Where the publisher put these rows; validation and test rows are never trained on."""
     language: Language | None = None
     """Overrides the source's language."""
+    subset: str | None = None
+    """Published subset (configuration) of a data set that the `datasets` library resolves to files."""
+    published_split: str | None = None
+    """Published name of a split, resolved the same way."""
+    records: str | None = None
+    """For `json_object`: the member that holds the list or the object of records, dotted for deeper ones;
+    if unset, each member of the object is a record. The member's name is the record's field `key`. `.` stands
+    for objects that are records themselves, though they span lines."""
+    columns: tuple[str, ...] = ()
+    """Column names of a table without a header row."""
+    record_start: str | None = None
+    """For `text_records`: regular expression of the line that starts a record."""
+    keep_where: dict[str, tuple[str, ...]] = {}
+    """Only rows whose field has one of these values are kept; the others are rejected as `not_wanted`."""
+    lookup: Lookup | None = None
+    max_rows: int | None = Field(default=None, ge=1)
+    """Only so many rows from the start of each file are read."""
+    sha1: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    """SHA-1 of the file, checked when it is fetched."""
+    published_rows: int | None = Field(default=None, ge=0)
+    """Number of records as somebody counted them; compared by `medpipe sources try`."""
+    note: str | None = None
+    """A quirk that a reader of the table should know, such as why a count differs."""
 
 
 class Licence(_Entry):
@@ -90,25 +170,34 @@ class Source(_Entry):
     """`owner/name` on the hub."""
     folder: Path | None = None
     """Local folder instead of a repository; relative to the catalog file that names it."""
+    page: str | None = Field(default=None, pattern=r"^https://[\w.-]+(/[^\s<>\"]*)?$")
+    """Where a person reads about the data set or gets it; the hub's page if unset."""
     revision: str = Field(default="main", pattern=r"^[A-Za-z0-9][\w./-]*$")
     """Branch, tag or commit; a commit is frozen."""
-    files: tuple[SourceFile, ...] = Field(min_length=1)
-    kind: Kind
-    layout: Layout
+    files: tuple[SourceFile, ...] = ()
+    kind: Kind | None = None
+    """What its records become; the layout's own kind if unset, null only where the layout is unknown."""
+    layout: Layout | None = None
     template: Template | None = None
     """A for a single question and C for more turns if unset."""
+    simplify: bool = False
+    """Whether traditional Chinese characters are converted to simplified ones."""
     language: Language
+    genre: Genre | None = None
     licence: Licence
     gated: bool = False
     size_bytes: int | None = None
     """Size of the files as published; null where unknown."""
-    uses: tuple[Use, ...] = Field(min_length=1)
+    published_rows: int | None = None
+    """Number of records as the publisher states it; null where unknown."""
+    uses: tuple[Use, ...] = ()
     derived_from: tuple[str, ...] = ()
     """Other corpora that this one repeats, by published name."""
     verified: bool = False
     """Whether files and record shape were read in the data set itself."""
-    status: Literal["available", "listed"] = "available"
-    """`listed`: shown, never fetched."""
+    status: Status = Status.AVAILABLE
+    status_note: str | None = None
+    """Why it is not available, or what a person should know before using it."""
     enabled: bool | None = None
     """Whether it is an asset without anybody asking; if unset, only a person's own entry is."""
     accept_terms: bool = False
@@ -116,17 +205,30 @@ class Source(_Entry):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.repository is None) == (self.folder is None):
+        if self.repository is not None and self.folder is not None:
             raise ValueError("give either 'repository' (owner/name on the hub) or 'folder' (a local folder)")
-        conversational = isinstance(self.layout, QuestionAnswerLayout | TurnsLayout)
-        expected = {
-            True: Kind.CONVERSATION,
-            False: Kind.PREFERENCE if isinstance(self.layout, PreferenceLayout) else Kind.DOCUMENT,
-        }[conversational]
-        if self.kind is not expected:
-            raise ValueError(
-                f"layout '{self.layout.layout}' gives records of kind '{expected}', not '{self.kind}'"
-            )
+        if self.status is Status.AVAILABLE and self.repository is None and self.folder is None:
+            raise ValueError("give 'repository' (owner/name on the hub) or 'folder' (a local folder)")
+        if self.status is Status.MANUAL and self.page is None:
+            raise ValueError("a source that a person fetches needs the 'page' where it lies")
+        if self.status is Status.EXCLUDED and self.status_note is None:
+            raise ValueError("say in 'status_note' why the source is excluded")
+        if self.status in (Status.AVAILABLE, Status.MANUAL):
+            missing = [name for name in ("files", "layout", "uses") if not getattr(self, name)]
+            if missing:
+                raise ValueError(
+                    f"{' and '.join(repr(name) for name in missing)} missing: only a source that is 'listed' "
+                    "or 'excluded' can do without"
+                )
+        if self.layout is not None:
+            possible = KINDS[type(self.layout)]
+            if self.kind is None:
+                object.__setattr__(self, "kind", possible[0])
+            elif self.kind not in possible:
+                expected = " or ".join(f"'{kind}'" for kind in possible)
+                raise ValueError(
+                    f"layout '{self.layout.layout}' gives records of kind {expected}, not '{self.kind}'"
+                )
         for file in self.files:
             if file.path.startswith("/") or ".." in Path(file.path).parts:
                 raise ValueError(f"file path {file.path!r} must stay within the repository")
@@ -137,6 +239,28 @@ class Source(_Entry):
         """The domains of its files, each once, in the order of `Domain`."""
         present = {file.domain for file in self.files}
         return tuple(domain for domain in Domain if domain in present)
+
+    @property
+    def record_kind(self) -> Kind:
+        """What its records become.
+
+        Raises:
+            ValueError: its layout is unknown, so it has no records.
+        """
+        if self.kind is None:
+            raise ValueError(f"{self.id} has no layout: it is only {self.status}")
+        return self.kind
+
+    @property
+    def record_layout(self) -> Layout:
+        """How its records are laid out.
+
+        Raises:
+            ValueError: its layout is unknown.
+        """
+        if self.layout is None:
+            raise ValueError(f"{self.id} has no layout: it is only {self.status}")
+        return self.layout
 
     @property
     def feeds_pretraining(self) -> bool:

@@ -32,7 +32,7 @@ def read_keys(
     tables = []
     for source_id, dataset in normalized.items():
         source = sources[source_id]
-        visible = joined_content(source.kind).str.count_matches(r"\S")
+        visible = joined_content(source.record_kind).str.count_matches(r"\S")
         frame = scan_records(source, dataset).select(
             pl.lit(source_id, dtype=order).alias("source"),
             "id",

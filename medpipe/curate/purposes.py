@@ -68,4 +68,4 @@ _KINDS = {
 
 def scan_records(source: Source, normalized: Dataset) -> pl.LazyFrame:
     """A source's normalized records, without those that were rejected."""
-    return scan_parts(normalized.files("part-*.parquet"), schema=record_columns(source.kind))
+    return scan_parts(normalized.files("part-*.parquet"), schema=record_columns(source.record_kind))

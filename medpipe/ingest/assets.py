@@ -6,7 +6,8 @@ import dagster as dg
 
 from medpipe.asset_metadata import OWNERS, RAW_GROUP, Rebuild, dataset_metadata, facts_table, plain_failures
 from medpipe.catalog.source import Source
-from medpipe.ingest.snapshot import CODE_VERSION, fetch
+from medpipe.ingest import CODE_VERSION
+from medpipe.ingest.hub_address import dataset_page
 from medpipe.lake.layout import Lake
 from medpipe.settings import Settings
 
@@ -28,32 +29,65 @@ def raw_key(source: Source) -> dg.AssetKey:
 def source_tags(source: Source) -> dict[str, str]:
     """Tags that people filter sources by."""
     domains = {f"domain/{domain.value}": "" for domain in source.domains}
-    return {"language": source.language.value, "kind": source.kind.value, **domains}
+    return {"language": source.language.value, "kind": source.record_kind.value, **domains}
 
 
-def source_metadata(source: Source) -> dict[str, Any]:
-    """What the catalog knows of a source."""
+def source_metadata(source: Source, settings: Settings) -> dict[str, Any]:
+    """What the catalog knows of a source, as a person looks for it."""
+    # Imported here: only what shows sources needs it.
+    from medpipe.catalog.principles import use_warnings
+
+    known = {
+        "genre": source.genre and source.genre.value,
+        "status note": source.status_note,
+        "published size": source.size_bytes,
+        "published rows": source.published_rows,
+        "licence note": source.licence.note,
+        "derived from": ", ".join(source.derived_from),
+        "use warnings": "\n".join(use_warnings(source)),
+    }
     metadata: dict[str, Any] = {
         "source": source.title,
+        "status": source.status.value,
         "revision asked": source.revision,
-        "files": facts_table(
-            [
-                {"files": file.path, "format": file.format, "domain": file.domain, "split": file.split}
-                for file in source.files
-            ]
-        ),
+        "files": facts_table(_file_facts(source)),
         "licence": source.licence.name or "not stated",
         "licence verified": source.licence.verified,
         "gated": source.gated,
         "uses": ", ".join(source.uses),
+        **{name: value for name, value in known.items() if value not in (None, "")},
     }
-    if source.size_bytes is not None:
-        metadata["published size"] = source.size_bytes
-    if source.repository is not None:
-        metadata["page"] = dg.MetadataValue.url(f"https://huggingface.co/datasets/{source.repository}")
-    if source.derived_from:
-        metadata["derived from"] = ", ".join(source.derived_from)
+    if (page := _page(source, settings)) is not None:
+        metadata["page"] = dg.MetadataValue.url(page)
     return metadata
+
+
+def _file_facts(source: Source) -> list[dict[str, Any]]:
+    """One row an entry of `files`, with the columns that any of them fills."""
+    rows = [
+        {
+            "files": file.path,
+            "member": file.member,
+            "subset": file.subset,
+            "published split": file.published_split,
+            "format": file.format,
+            "domain": file.domain,
+            "split": file.split,
+            "language": file.language,
+            "published rows": file.published_rows,
+            "note": file.note,
+        }
+        for file in source.files
+    ]
+    filled = {name for row in rows for name, value in row.items() if value is not None}
+    return [{name: value for name, value in row.items() if name in filled} for row in rows]
+
+
+def _page(source: Source, settings: Settings) -> str | None:
+    """Where a person reads about the source: its own page, or that of the hub or mirror that is set."""
+    if source.page is not None or source.repository is None:
+        return source.page
+    return dataset_page(settings.hf_endpoint, source.repository)
 
 
 def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
@@ -66,11 +100,13 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
         owners=OWNERS,
         kinds={"huggingface" if source.repository else "file"},
         tags=source_tags(source),
-        metadata=source_metadata(source),
+        metadata=source_metadata(source, settings),
         code_version=CODE_VERSION,
         pool=HUB_POOL,
     )
     def raw(context: dg.AssetExecutionContext, config: RawConfig) -> dg.MaterializeResult:
+        from medpipe.ingest.snapshot import fetch
+
         with plain_failures():
             fetched = fetch(
                 source,

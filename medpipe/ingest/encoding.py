@@ -1,18 +1,21 @@
 """Which encoding a text file has, and decoding that gives the place of an illegal byte.
 
-Public Chinese corpora are UTF-8 or GB18030 (which contains GBK and GB2312). A file with a few illegal
-bytes keeps its encoding: they cost the records that they stand in, not the source.
+Public Chinese corpora are UTF-8 or GB18030 (which contains GBK and GB2312), English tables now and then
+Windows-1252. A file with a few illegal bytes keeps its encoding: they cost the records that they stand in,
+not the source.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from medpipe.ingest.errors import IngestError
 
 UTF8 = "utf-8"
 GB18030 = "gb18030"
+WINDOWS_1252 = "cp1252"
 
 MARK = "\ufdd0"
 """Stands where an illegal byte was; a Unicode noncharacter, so no text has it."""
@@ -26,6 +29,15 @@ Chinese text in GB18030 read as UTF-8 has well above half, UTF-8 with damage a f
 _ENOUGH_EVIDENCE = 100_000
 """Illegal sequences after which the rest of a file is not asked."""
 _NOT_ASCII = bytes(range(0x80, 0x100))
+_RUN = re.compile(rb"[\x80-\xff]+")
+_ALONE_IN_WESTERN = 0.5
+"""Share of non-ASCII bytes that stand alone among ASCII above which a text is no Chinese.
+
+In an English text nearly all do (`caf\xe9`, `don\x92t`), in GB18030 only those of rare characters; `don\x92t`
+would read as `don抰` there.
+"""
+_NOT_WESTERN = re.compile(rb"[\x81\x8d\x8f\x90\x9d\xff]")
+"""Bytes that Windows-1252 does not have, and the `ÿ` that only damage writes."""
 _INCOMPLETE = ("unexpected end of data", "incomplete multibyte sequence")
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -60,11 +72,30 @@ class _Tally:
         return self.illegal > _ENOUGH_EVIDENCE and self.illegal_share >= _ILLEGAL_IN_UTF8
 
 
+class _WesternTally:
+    """Counts non-ASCII bytes and those that stand alone, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._alone = 0
+        self._possible = True
+
+    def add(self, chunk: bytes) -> None:
+        lengths = [len(run) for run in _RUN.findall(chunk)]
+        self._bytes += sum(lengths)
+        self._alone += lengths.count(1)
+        self._possible = self._possible and _NOT_WESTERN.search(chunk) is None
+
+    @property
+    def is_likely(self) -> bool:
+        return self._possible and self._alone > _ALONE_IN_WESTERN * self._bytes
+
+
 def detect_encoding(path: Path) -> str:
     """Decides how a text file is encoded by reading it once in chunks.
 
     Returns:
-        `utf-8` (a byte order mark may stand before it) or `gb18030`.
+        `utf-8` (a byte order mark may stand before it), `gb18030` or `cp1252`.
 
     Raises:
         IngestError: the file starts with a UTF-16 byte order mark.
@@ -83,8 +114,12 @@ def detect_encoding(path: Path) -> str:
             return UTF8
         judged = file.tell()
         file.seek(0)
+        western = _WesternTally()
         while file.tell() < judged and (chunk := file.read(_CHUNK_BYTES)):
             gb18030.add(chunk)
+            western.add(chunk)
+    if western.is_likely:
+        return WINDOWS_1252
     return GB18030 if gb18030.illegal < utf8.illegal else UTF8
 
 

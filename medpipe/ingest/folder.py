@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medpipe.catalog.source import Source
 from medpipe.ingest.errors import FetchError
@@ -90,9 +91,23 @@ def hash_files(listing: FolderListing, paths: Sequence[str]) -> dict[str, str]:
     return {path: sha256_file(listing.folder / path) for path in paths}
 
 
-def folder_revision(hashes: Mapping[str, str]) -> str:
-    """Name of this state of the files: `folder-` and 32 hex characters over paths and contents."""
-    return f"folder-{digest_value(sorted(hashes.items()))}"
+def top_level_files(folder: Path, names: Sequence[str], *, root: Path) -> dict[str, Path]:
+    """Those of some files at the top of a folder that are there, by name.
+
+    Raises:
+        FetchError: one of them is a link that leads out of `root`.
+    """
+    return {name: _refuse_outside(folder / name, root) for name in names if (folder / name).is_file()}
+
+
+def folder_revision(hashes: Mapping[str, str], resolved: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Name of this state of the files: `folder-` and 32 hex characters over paths and contents.
+
+    Which files a published subset stands for is part of it: the text that declares subsets may change while
+    the files stay.
+    """
+    state = [sorted(hashes.items()), list(resolved)] if resolved else sorted(hashes.items())
+    return f"folder-{digest_value(state)}"
 
 
 def copy_file(listing: FolderListing, path: str, target: Path, *, sha256: str) -> None:

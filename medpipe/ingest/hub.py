@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from medpipe.ingest.download import HubFile, download_file
 from medpipe.ingest.errors import FetchError
+from medpipe.ingest.hub_address import HUB, public_host
 from medpipe.ingest.hub_errors import Progress, Retries, explained, with_retries
 from medpipe.ingest.revisions import is_commit
 from medpipe.settings import Settings
 
-HUB = "https://huggingface.co"
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -45,8 +45,7 @@ class HubClient:
     @property
     def host(self) -> str:
         """Host and port, without any credential that the endpoint's address may hold."""
-        parts = urlsplit(self.endpoint)
-        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        return public_host(self.endpoint)
 
     def list_files(self, repository: str, *, revision: str, progress: Progress) -> Listing:
         """Asks for the commit of a revision and the files at it.
@@ -86,7 +85,7 @@ class HubClient:
         return Listing(info.sha, files)
 
     def download(
-        self, repository: str, listing: Listing, paths: list[str], *, into: Path, progress: Progress
+        self, repository: str, listing: Listing, paths: Sequence[str], *, into: Path, progress: Progress
     ) -> dict[str, Path]:
         """Downloads files of one commit; what a killed download left in the folder is gone on with.
 
@@ -104,9 +103,10 @@ class HubClient:
             FetchError: no access, no network, or bytes that do not match; the folder stays.
             DiskFullError: no space left; the folder stays.
         """
-        with self._explained(repository, listing.commit):
-            return {
-                path: download_file(
+        files = {}
+        for path in paths:
+            with self._explained(repository, listing.commit, file=path):
+                files[path] = download_file(
                     self._located(repository, listing, path, progress),
                     url=self._url(repository, listing.commit, path),
                     credential=self._credential,
@@ -114,8 +114,7 @@ class HubClient:
                     retries=self.retries,
                     progress=progress,
                 )
-                for path in paths
-            }
+        return files
 
     @property
     def _credential(self) -> str | bool:
@@ -148,11 +147,14 @@ class HubClient:
         )
         return HubFile(path=path, size=metadata.size, hash=metadata.etag)
 
-    def _explained(self, repository: str, revision: str) -> AbstractContextManager[None]:
+    def _explained(
+        self, repository: str, revision: str, *, file: str | None = None
+    ) -> AbstractContextManager[None]:
         return explained(
             repository=repository,
             revision=revision,
             page=f"{HUB}/datasets/{repository}",
             has_token=bool(self._credential),
             host=self.host,
+            file=file,
         )

@@ -7,9 +7,12 @@ credential that was sent.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from medpipe.ingest.errors import FetchError
@@ -17,7 +20,8 @@ from medpipe.ingest.errors import FetchError
 T = TypeVar("T")
 Progress = Callable[[str], None]
 
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_TOO_MANY = 429
+_TRANSIENT = frozenset({408, _TOO_MANY, 500, 502, 503, 504})
 
 
 class DamagedDownloadError(OSError):
@@ -33,7 +37,9 @@ class Retries:
     first_wait: float = 1.0
     """Seconds before the second try; doubled before each further one."""
     longest_wait: float = 30.0
-    """Most seconds between two tries, also where the hub asks for more."""
+    """Most seconds between two tries where the hub asks for none."""
+    longest_asked_wait: float = 300.0
+    """Most seconds where it does; the hub counts requests in windows of five minutes."""
 
 
 def with_retries(
@@ -67,8 +73,9 @@ def with_retries(
             reason = transient_reason(error)
             if reason is None or attempt >= retries.attempts:
                 raise
-            asked = _retry_after(error)
-            wait = min(retries.longest_wait, asked or retries.first_wait * 2 ** (attempt - 1))
+            wait = min(retries.longest_wait, retries.first_wait * 2 ** (attempt - 1))
+            if asked := _asked_wait(error):
+                wait = min(retries.longest_asked_wait, asked)
         progress(f"{what}: {reason}; try {attempt + 1} of {retries.attempts} in {wait:g} s")
         time.sleep(wait)
 
@@ -88,15 +95,31 @@ def transient_reason(error: Exception) -> str | None:
     return str(error) if isinstance(error, DamagedDownloadError) else None
 
 
-def _retry_after(error: Exception) -> float | None:
+def _asked_wait(error: Exception) -> float | None:
+    """Seconds that a busy hub asks to wait: `Retry-After` as seconds or as a date, or its `RateLimit`."""
+    from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
+
     response = getattr(error, "response", None)
-    value = response.headers.get("retry-after") if response is not None else None
-    return float(value) if value is not None and value.isdecimal() else None
+    if response is None:
+        return None
+    value = response.headers.get("retry-after")
+    if value is None:
+        limit = parse_ratelimit_headers(response.headers) if response.status_code == _TOO_MANY else None
+        return None if limit is None else float(limit.reset_in_seconds)
+    if value.isdecimal():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, math.ceil(until.timestamp() - datetime.now(UTC).timestamp()))
 
 
 @contextlib.contextmanager
-def explained(*, repository: str, revision: str, page: str, has_token: bool, host: str) -> Iterator[None]:
-    """Turns the hub library's errors into one that names the repository and the fix.
+def explained(
+    *, repository: str, revision: str, page: str, has_token: bool, host: str, file: str | None = None
+) -> Iterator[None]:
+    """Turns the hub library's errors into one that names the repository, or the file, and the fix.
 
     Raises:
         FetchError: the block failed at the hub or on the way to it.
@@ -130,7 +153,8 @@ def explained(*, repository: str, revision: str, page: str, has_token: bool, hos
         )
     except errors.EntryNotFoundError:
         message = (
-            f"a file of {repository} that was listed at revision {revision} is not there at {host}; run again"
+            f"{file or 'a file'} of {repository}, which was listed at revision {revision}, is not there at "
+            f"{host}; run again, or fetch with refresh if the publisher removed it"
         )
     except errors.OfflineModeIsEnabled:
         message = (
@@ -147,7 +171,8 @@ def explained(*, repository: str, revision: str, page: str, has_token: bool, hos
             message = f"{host} answered {status} for {repository}; open {page} to see whether it still exists"
     except DamagedDownloadError as error:
         message = (
-            f"{repository}: {error}, again and again; check the network or the mirror {host} and run again"
+            f"{file or 'a file'} of {repository}: {error}, again and again; check the network or the mirror "
+            f"{host} and run again"
         )
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         message = (

@@ -13,9 +13,14 @@ RESERVED = ("manifest.json", "HEAD")
 """Names at the top of a snapshot that belong to the lake."""
 
 
+def is_safe(path: str) -> bool:
+    """Whether a path stays below the folder that it is relative to, and no part of it is hidden."""
+    return not any(part == "" or part.startswith(".") for part in path.split("/"))
+
+
 def path_matches(path: str, pattern: str) -> bool:
     """Whether a `/`-separated relative path is one that the pattern means."""
-    if path in RESERVED or any(part.startswith(".") for part in path.split("/")):
+    if path in RESERVED or not is_safe(path):
         return False
     return path == pattern or _parts_match(path.split("/"), pattern.split("/"))
 

@@ -3,50 +3,61 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from medpipe.catalog.source import FileFormat
 from medpipe.ingest.batches import BrokenRow, Record, RowBatch, batched
-from medpipe.ingest.encoding import decode_marking, detect_encoding
+from medpipe.ingest.encoding import detect_encoding
 from medpipe.ingest.errors import IngestError
+from medpipe.ingest.formats import detect_format
 from medpipe.ingest.json_array import read_json_array
 from medpipe.ingest.json_lines import read_json_lines
-from medpipe.ingest.json_values import BrokenJsonError, parse_json
+from medpipe.ingest.json_object import read_json_object
 from medpipe.ingest.patterns import may_lead_to, path_matches
-from medpipe.ingest.text import read_text_blocks, read_text_document, read_text_lines
+from medpipe.ingest.python_literals import read_python_literals
+from medpipe.ingest.tables import COMMA, TAB, read_table
+from medpipe.ingest.text import read_text_blocks, read_text_document, read_text_lines, read_text_records
 
 __all__ = ["BrokenRow", "IngestError", "RowBatch", "detect_format", "matching_files", "read_rows"]
 
-_READERS: dict[FileFormat, Callable[..., Iterator[Record]]] = {
-    FileFormat.JSONL: read_json_lines,
-    FileFormat.JSON_ARRAY: read_json_array,
-    FileFormat.TEXT_LINES: read_text_lines,
-    FileFormat.TEXT_BLOCKS: read_text_blocks,
-    FileFormat.TEXT_DOCUMENT: read_text_document,
-}
-_LINES_SUFFIXES = (".jsonl", ".ndjson")
-_JSON_SUFFIXES = (".json", "", *_LINES_SUFFIXES)
-_PROBE_BYTES = 1 << 20
+_BINARY = (FileFormat.PARQUET, FileFormat.ARROW, FileFormat.EXCEL)
 
 
-def read_rows(path: Path, *, file_format: FileFormat, batch_rows: int = 2048) -> Iterator[RowBatch]:
+def read_rows(
+    path: Path,
+    *,
+    file_format: FileFormat = FileFormat.AUTO,
+    columns: Sequence[str] = (),
+    records: str | None = None,
+    record_start: str | None = None,
+    max_rows: int | None = None,
+    batch_rows: int = 2048,
+) -> Iterator[RowBatch]:
     """Reads a file's records in order.
 
-    Blank lines are no records. A record that cannot be read becomes a `BrokenRow` with one of the reasons
-    `broken_json`, `encoding`, `line_too_long`, `truncated_array`; a file never fails for one of them.
+    Blank lines and rows and the header row of a table are no records. A record that cannot be read becomes a
+    `BrokenRow` with one of the reasons `broken_json`, `broken_literal`, `broken_table_row`, `broken_xml`,
+    `encoding`, `line_too_long`, `truncated_array`, `truncated_object`; a file never fails for one of them.
 
     Args:
-        path: the file.
-        file_format: its format; `AUTO` looks at the suffix and the first bytes.
+        path: the file, unpacked.
+        file_format: its format; `AUTO` looks at suffix and content, as `detect_format` says.
+        columns: names of a table's columns, where it has no header row.
+        records: where the records of a JSON object are, as `read_json_object` takes it.
+        record_start: for text in records: regular expression of the line that starts one.
+        max_rows: how many records are read at most.
         batch_rows: most records in a batch.
 
     Yields:
-        Batches of at most `batch_rows` records; values are parsed JSON, or strings for the text formats.
+        Batches of at most `batch_rows` records. Values are parsed JSON for the JSON formats and Python
+        literals, strings for the text formats, objects of column and value for tables (in CSV and TSV a value
+        is a string, a list of strings, or null), and articles as `read_xml` describes them.
 
     Raises:
-        IngestError: the file is missing, a folder, in UTF-16, or of another format than declared.
+        IngestError: the file is missing, a folder, in UTF-16, of another format than declared, or of a binary
+            format and damaged.
     """
     if path.is_dir():
         raise IngestError(
@@ -54,10 +65,70 @@ def read_rows(path: Path, *, file_format: FileFormat, batch_rows: int = 2048) ->
         )
     if not path.is_file():
         raise IngestError(f"{path} is missing; materialise the source's raw asset again")
-    encoding = detect_encoding(path)
     if file_format is FileFormat.AUTO:
-        file_format = detect_format(path, encoding=encoding)
-    yield from batched(_READERS[file_format](path, encoding=encoding), batch_rows=batch_rows)
+        file_format, records = detect_format(
+            path, records=records, record_start=record_start, has_columns=bool(columns)
+        )
+    if file_format in _BINARY:
+        found = _binary_records(path, file_format, columns)
+    else:
+        found = _text_records(path, file_format, columns, records, record_start)
+    yield from batched(islice(found, max_rows), batch_rows=batch_rows)
+
+
+def _binary_records(path: Path, file_format: FileFormat, columns: Sequence[str]) -> Iterator[Record]:
+    # The libraries take long to import and only a step that reads such a file needs them.
+    if file_format is FileFormat.EXCEL:
+        from medpipe.ingest.excel import read_excel
+
+        return read_excel(path, columns=columns)
+    from medpipe.ingest.columnar import read_arrow, read_parquet
+
+    return read_parquet(path) if file_format is FileFormat.PARQUET else read_arrow(path)
+
+
+def _text_records(
+    path: Path,
+    file_format: FileFormat,
+    columns: Sequence[str],
+    records: str | None,
+    record_start: str | None,
+) -> Iterator[Record]:
+    encoding = detect_encoding(path)
+    match file_format:
+        case FileFormat.JSONL:
+            return read_json_lines(path, encoding=encoding)
+        case FileFormat.JSON_ARRAY:
+            return read_json_array(path, encoding=encoding)
+        case FileFormat.JSON_OBJECT:
+            return read_json_object(path, encoding=encoding, records=records)
+        case FileFormat.PYTHON_LITERALS:
+            return read_python_literals(path, encoding=encoding)
+        case FileFormat.CSV | FileFormat.TSV:
+            delimiter = COMMA if file_format is FileFormat.CSV else TAB
+            return read_table(path, encoding=encoding, delimiter=delimiter, columns=columns)
+        case FileFormat.TEXT_LINES:
+            return read_text_lines(path, encoding=encoding)
+        case FileFormat.TEXT_BLOCKS:
+            return read_text_blocks(path, encoding=encoding)
+        case FileFormat.TEXT_RECORDS:
+            return read_text_records(path, encoding=encoding, record_start=_required(path, record_start))
+        case FileFormat.TEXT_DOCUMENT:
+            return read_text_document(path, encoding=encoding)
+        case FileFormat.XML:
+            from medpipe.ingest.xml import read_xml
+
+            return read_xml(path, encoding=encoding)
+    raise ValueError(f"no reader for {file_format}")
+
+
+def _required(path: Path, record_start: str | None) -> str:
+    if record_start is None:
+        raise IngestError(
+            f"{path} is declared text in records; say in 'record_start' how the first line of one looks, "
+            r"such as '^id=\d+$'"
+        )
+    return record_start
 
 
 def matching_files(folder: Path, pattern: str) -> list[Path]:
@@ -76,40 +147,3 @@ def matching_files(folder: Path, pattern: str) -> list[Path]:
         folders[:] = [name for name in folders if may_lead_to((relative / name).as_posix(), pattern)]
         found += [path for name in names if path_matches(path := (relative / name).as_posix(), pattern)]
     return [folder / path for path in sorted(found)]
-
-
-def detect_format(path: Path, *, encoding: str) -> FileFormat:
-    """The format of a file by suffix and content.
-
-    `.txt` is one record a line. `.json`, `.jsonl`, `.ndjson` and files without a suffix are a JSON array if
-    they start with `[`, unless that bracket opens and closes on a line of its own (JSONL of lists); else
-    JSONL.
-
-    Raises:
-        IngestError: the suffix is another one.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".txt":
-        return FileFormat.TEXT_LINES
-    if suffix not in _JSON_SUFFIXES:
-        raise IngestError(
-            f"{path.name}: no format is known for the suffix '{suffix}'; set 'format' for this file in the "
-            "catalog"
-        )
-    with path.open("rb") as file:
-        data = file.read(_PROBE_BYTES)
-        text, _, _ = decode_marking(data, encoding, offset=0, final=len(data) < _PROBE_BYTES)
-    text = text.lstrip("\ufeff \t\r\n")
-    if not text.startswith("["):
-        return FileFormat.JSONL
-    line, _, rest = text.partition("\n")
-    try:
-        value = parse_json(line)
-    except BrokenJsonError:
-        return FileFormat.JSON_ARRAY
-    lists_in_lines = bool(rest.strip()) or (suffix in _LINES_SUFFIXES and not _holds_records(value))
-    return FileFormat.JSONL if lists_in_lines else FileFormat.JSON_ARRAY
-
-
-def _holds_records(value: list[Any]) -> bool:
-    return any(isinstance(item, dict) for item in value)

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from medpipe.catalog.selection import SIZE_LIMIT_BYTES, why_not_fetched
-from medpipe.catalog.source import Source
+from medpipe.catalog.selection import SIZE_LIMIT_BYTES, why_not_allowed, why_not_fetched
+from medpipe.catalog.source import Source, SourceFile
 from medpipe.ingest.choice import Choice, choose
 from medpipe.ingest.errors import FetchError
 from medpipe.ingest.exclusive import exclusive
-from medpipe.ingest.folder import copy_file, folder_revision, hash_files, list_folder, locate_folder
+from medpipe.ingest.folder import (
+    FolderListing,
+    copy_file,
+    folder_revision,
+    hash_files,
+    list_folder,
+    locate_folder,
+    top_level_files,
+)
 from medpipe.ingest.hub import HubClient, Listing
 from medpipe.ingest.revisions import is_commit, lock_commit, locked_commit
-from medpipe.lake.dataset import HEAD, Dataset, is_whole, publish
-from medpipe.lake.digest import sha256_file
-from medpipe.lake.files import write_bytes_atomically
+from medpipe.ingest.stored import ROOM, check_sha1, intact_files, link, reusable, store
+from medpipe.ingest.subsets import DECLARATIONS, is_published, resolve_files
+from medpipe.lake.dataset import Dataset
 from medpipe.lake.layout import Lake
-from medpipe.lake.manifest import ManifestError, Recipe, read_manifest
 from medpipe.settings import Settings
 
-CODE_VERSION = "raw-1"
-"""Changes when the same revision would give other files."""
-
-ROOM = "raw"
-
 Progress = Callable[[str], None]
-Place = Callable[[str, Path], None]
-"""Puts the file of a path at a target."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def fetch(
         FetchError: the source must not or cannot be fetched; the snapshot before it stays current.
         DiskFullError: no space left; the snapshot before it stays current.
     """
-    refusal = why_not_fetched(source)
+    refusal = why_not_allowed(source, settings)
     if refusal is not None:
         raise FetchError(refusal)
     say = progress or (lambda message: None)
@@ -91,59 +88,84 @@ def fetch(
     with exclusive(guard, on_wait=lambda: say(f"{source.id}: waiting for another process that fetches it")):
         if source.folder is not None or settings.hub is not None:
             return _fetch_folder(source, lake=lake, settings=settings, force=force, say=say)
-        hub = HubClient.from_settings(settings)
-        return _fetch_hub(source, lake=lake, hub=hub, refresh=refresh, force=force, say=say)
+        return _fetch_hub(source, lake=lake, settings=settings, refresh=refresh, force=force, say=say)
+
+
+def choose_in_folder(source: Source, settings: Settings) -> tuple[FolderListing, Choice]:
+    """The files of a source's folder, and which of them its entry means.
+
+    Raises:
+        FetchError: there is no folder, a train pattern matches nothing, or a link leads out of the folder.
+    """
+    folder, root = locate_folder(source, settings)
+    listing = list_folder(folder, root=root, patterns=_patterns(source))
+    resolved = {}
+    if _published(source):
+        declarations = top_level_files(folder, DECLARATIONS, root=root)
+        resolved = _resolved(source, listing.paths, declarations, place=str(folder))
+    return listing, choose(source, listing.paths, place=str(folder), resolved=resolved)
 
 
 def _fetch_folder(
     source: Source, *, lake: Lake, settings: Settings, force: bool, say: Progress
 ) -> FetchedSnapshot:
-    folder, root = locate_folder(source, settings)
-    listing = list_folder(folder, root=root, patterns=[file.path for file in source.files])
-    choice = choose(source, listing.paths, place=str(folder))
+    listing, choice = choose_in_folder(source, settings)
+    folder = listing.folder
     hashes = hash_files(listing, choice.paths)
-    revision = folder_revision(hashes)
-    present = None if force else _reusable(source, lake, revision)
+    revision = folder_revision(hashes, choice.facts()["resolved"])
+    present = None if force else reusable(source, lake, revision)
     if present is not None:
         return FetchedSnapshot(present, reused=True)
     _name_missing(source, choice, say)
+    check_sha1(choice, lambda path: folder / path)
     say(f"{source.id}: copying {len(choice.paths)} files from {folder}")
-    kind = "local" if source.folder is not None else "folder"
-    dataset = _publish(
+    dataset = store(
         source,
         lake,
         revision,
         choice,
-        kind=kind,
+        kind="local" if source.folder is not None else "folder",
         place=lambda path, target: copy_file(listing, path, target, sha256=hashes[path]),
     )
     return FetchedSnapshot(dataset, reused=False)
 
 
 def _fetch_hub(
-    source: Source, *, lake: Lake, hub: HubClient, refresh: bool, force: bool, say: Progress
+    source: Source, *, lake: Lake, settings: Settings, refresh: bool, force: bool, say: Progress
 ) -> FetchedSnapshot:
     repository = str(source.repository)  # a source without a folder has a repository
     keep = not refresh or is_commit(source.revision)
     commit = locked_commit(lake, repository=repository, revision=source.revision) if keep else None
-    listing: Listing | None = None
+    present = reusable(source, lake, commit) if commit is not None and not force else None
+    if present is not None:
+        return FetchedSnapshot(present, reused=True)
+    # Not even the list of files is asked for without the consent and the credential that a set needs.
+    if (refusal := why_not_fetched(source, settings)) is not None:
+        raise FetchError(refusal)
+    hub = HubClient.from_settings(settings)
+    listing = hub.list_files(repository, revision=commit or source.revision, progress=say)
     if commit is None:
-        listing = hub.list_files(repository, revision=source.revision, progress=say)
         commit = listing.commit
         say(f"{source.id}: '{source.revision}' of {repository} is {commit}")
-    dataset = None if force else _reusable(source, lake, commit)
-    reused = dataset is not None
-    if dataset is None:
-        if listing is None:
-            listing = hub.list_files(repository, revision=commit, progress=say)
-        dataset = _download(source, lake, hub, listing, say=say)
+        present = None if force else reusable(source, lake, commit)
+    dataset = present or _download(source, lake, hub, listing, say=say)
     lock_commit(lake, repository=repository, revision=source.revision, commit=commit)
-    return FetchedSnapshot(dataset, reused=reused)
+    return FetchedSnapshot(dataset, reused=present is not None)
 
 
 def _download(source: Source, lake: Lake, hub: HubClient, listing: Listing, *, say: Progress) -> Dataset:
     repository = str(source.repository)
-    choice = choose(source, listing.files, place=f"{repository} at {listing.commit}")
+    place = f"{repository} at {listing.commit}"
+    partial = lake.raw(source.id) / f".partial-{listing.commit}"
+
+    def arrived(paths: Sequence[str]) -> dict[str, Path]:
+        return hub.download(repository, listing, paths, into=partial, progress=say)
+
+    resolved = {}
+    if _published(source):
+        declarations = arrived([name for name in DECLARATIONS if name in listing.files])
+        resolved = _resolved(source, sorted(listing.files), declarations, place=place)
+    choice = choose(source, listing.files, place=place, resolved=resolved)
     _name_missing(source, choice, say)
     total = sum(listing.files[path].size or 0 for path in choice.paths)
     if total > SIZE_LIMIT_BYTES and not source.accept_size:
@@ -151,110 +173,47 @@ def _download(source: Source, lake: Lake, hub: HubClient, listing: Listing, *, s
             f"{source.id} has {total:,} bytes: `medpipe sources enable {source.id} --accept-size` if the "
             "disk has room"
         )
-    there = _intact_files(lake.dataset(ROOM, source.id, digest=listing.commit))
-    partial = lake.raw(source.id) / f".partial-{listing.commit}"
-    arrived = hub.download(
-        repository,
-        listing,
-        [path for path in choice.paths if path not in there],
-        into=partial,
-        progress=say,
-    )
-    files = arrived | there
-    dataset = _publish(
+    there = intact_files(lake.dataset(ROOM, source.id, digest=listing.commit))
+    files = arrived([path for path in choice.paths if path not in there]) | there
+    check_sha1(choice, lambda path: files[path])
+    dataset = store(
         source,
         lake,
         listing.commit,
         choice,
         kind="hub",
-        place=lambda path, target: _link(files[path], target),
+        place=lambda path, target: link(files[path], target),
     )
     for leftover in lake.raw(source.id).glob(".partial-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     return dataset
 
 
+def _published(source: Source) -> dict[int, SourceFile]:
+    """The entries that name a published subset or split, by position."""
+    return {number: file for number, file in enumerate(source.files) if is_published(file)}
+
+
+def _patterns(source: Source) -> list[str]:
+    """What of a folder must be listed: a published subset may lie anywhere in it."""
+    own = [file.path for file in source.files] + [file.lookup.path for file in source.files if file.lookup]
+    return ["**"] if _published(source) else own
+
+
+def _resolved(
+    source: Source, paths: Sequence[str], declarations: Mapping[str, Path], *, place: str
+) -> dict[int, tuple[str, ...]]:
+    entries = _published(source)
+    files = resolve_files(
+        list(entries.values()),
+        name=(source.repository or place).rpartition("/")[2],
+        paths=paths,
+        declarations=declarations,
+        place=place,
+    )
+    return dict(zip(entries, files, strict=True))
+
+
 def _name_missing(source: Source, choice: Choice, say: Progress) -> None:
     for pattern in choice.missing:
         say(f"{source.id}: nothing matches '{pattern}'; going on without it")
-
-
-def _recipe(source: Source, revision: str) -> Recipe:
-    patterns = sorted(file.path for file in source.files)
-    return Recipe(
-        inputs={"revision": revision},
-        code_version=CODE_VERSION,
-        config={"repository": source.repository, "patterns": patterns},
-    )
-
-
-def _reusable(source: Source, lake: Lake, revision: str) -> Dataset | None:
-    """The snapshot of this revision with these patterns, made current; None if it must be fetched."""
-    folder = lake.dataset(ROOM, source.id, digest=revision)
-    try:
-        manifest = read_manifest(folder)
-    except ManifestError:
-        return None
-    if manifest.recipe.digest != _recipe(source, revision).digest or not is_whole(folder, manifest):
-        return None
-    write_bytes_atomically(lake.raw(source.id) / HEAD, revision.encode())
-    return Dataset(folder, manifest)
-
-
-def _intact_files(folder: Path) -> dict[str, Path]:
-    """The files of a snapshot whose bytes are still those of its manifest, by path."""
-    try:
-        manifest = read_manifest(folder)
-    except ManifestError:
-        return {}
-    return {
-        file.path: folder / file.path
-        for file in manifest.files
-        if (folder / file.path).is_file() and sha256_file(folder / file.path) == file.sha256
-    }
-
-
-def _publish(
-    source: Source, lake: Lake, revision: str, choice: Choice, *, kind: str, place: Place
-) -> Dataset:
-    facts: dict[str, Any] = {
-        "repository": source.repository,
-        "asked": source.revision,
-        "revision": revision,
-        "origin": kind,
-        "files": choice.by_pattern,
-        "missing": choice.missing,
-    }
-    folder = lake.dataset(ROOM, source.id, digest=revision)
-    recipe = _recipe(source, revision)
-    with publish(lake, ROOM, source.id, recipe=recipe, digest=revision) as draft:
-        for path in choice.paths:
-            target = draft.path / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            place(path, target)
-        # Files that an earlier form of the entry asked for belong to the same revision and stay.
-        intact = _intact_files(folder)
-        for path, file in intact.items():
-            target = draft.path / path
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(file, target)
-        draft.facts = facts
-        _remove_damaged(folder, intact)
-    return draft.dataset
-
-
-def _remove_damaged(folder: Path, intact: dict[str, Path]) -> None:
-    """Removes files that are not what the manifest says, so that the folder is replaced and not kept."""
-    with contextlib.suppress(ManifestError):
-        for file in read_manifest(folder).files:
-            if file.path not in intact:
-                (folder / file.path).unlink(missing_ok=True)
-
-
-def _link(file: Path, target: Path) -> None:
-    """Gives a file of the lake a second name; copies where the file system has no hard links."""
-    with contextlib.suppress(OSError):
-        os.link(file, target)
-        return
-    shutil.copyfile(file, target)

@@ -1,12 +1,14 @@
-"""Plain text: one record a line, a block between blank lines, or a file."""
+"""Plain text: one record a line, a block between blank lines, from one heading to the next, or a file."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from medpipe.ingest.batches import RAW_CHARACTERS, Record, broken
 from medpipe.ingest.encoding import IllegalByteError, decode
+from medpipe.ingest.errors import IngestError
 from medpipe.ingest.lines import MAX_LINE_BYTES, Line, read_lines
 
 _RAW_BYTES = 4 * RAW_CHARACTERS
@@ -20,18 +22,46 @@ def read_text_lines(path: Path, *, encoding: str) -> Iterator[Record]:
 
 def read_text_blocks(path: Path, *, encoding: str) -> Iterator[Record]:
     r"""Yields each run of lines between blank lines, its lines joined by `\n`."""
-    block: list[Line] = []
-    size = 0
+    block = _Block(encoding)
     for line in read_lines(path):
         if _is_blank(line, encoding):
-            yield from _records(block, encoding)
-            block, size = [], 0
-        elif size + len(line.data) <= MAX_LINE_BYTES:
-            block.append(line)
-            size += len(line.data)
-        elif not block[-1].too_long:
-            block.append(line._replace(data=b"", too_long=True))
-    yield from _records(block, encoding)
+            yield from block.taken()
+        else:
+            block.add(line)
+    yield from block.taken()
+
+
+def read_text_records(path: Path, *, encoding: str, record_start: str) -> Iterator[Record]:
+    r"""Yields each run of lines from one whose beginning matches to the next, joined by `\n`.
+
+    What stands before the first such line is a record of its own, unless it is blank.
+
+    Args:
+        path: the file.
+        encoding: of the file.
+        record_start: regular expression of the line that starts a record.
+
+    Raises:
+        IngestError: it is no regular expression, or no line of a file with text matches.
+    """
+    try:
+        start = re.compile(record_start)
+    except re.error as error:
+        raise IngestError(f"'record_start: {record_start}' is no regular expression: {error}") from None
+    block, found, has_text = _Block(encoding), False, False
+    for line in read_lines(path):
+        text = line.data.decode(encoding, errors="replace").removeprefix("\ufeff")
+        if start.match(text):
+            yield from block.taken()
+            found = True
+        has_text = has_text or not (text.isspace() or text == "")
+        block.add(line)
+    if has_text and not found:
+        raise IngestError(
+            f"{path}: no line matches 'record_start: {record_start}'; correct it in the catalog, or set "
+            "'format: text_document' if the file is one record"
+        )
+    yield from block.taken()
 
 
 def read_text_document(path: Path, *, encoding: str) -> Iterator[Record]:
@@ -41,6 +71,28 @@ def read_text_document(path: Path, *, encoding: str) -> Iterator[Record]:
             yield _fault_too_long(Line(0, file.read(_RAW_BYTES)), encoding)
         return
     yield from _records(list(read_lines(path)), encoding)
+
+
+class _Block:
+    """Lines of the record at hand, so many that memory stays bounded."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._lines: list[Line] = []
+        self._size = 0
+
+    def add(self, line: Line) -> None:
+        if self._size + len(line.data) <= MAX_LINE_BYTES:
+            self._lines.append(line)
+            # A line takes memory even if it is empty.
+            self._size += len(line.data) + 1
+        elif not self._lines or not self._lines[-1].too_long:
+            self._lines.append(line._replace(data=line.data[:_RAW_BYTES], too_long=True))
+
+    def taken(self) -> Iterator[Record]:
+        """The one record of these lines, none if they are blank; the next lines make another one."""
+        lines, self._lines, self._size = self._lines, [], 0
+        yield from _records(lines, self._encoding)
 
 
 def _records(lines: list[Line], encoding: str) -> Iterator[Record]:

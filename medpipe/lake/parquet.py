@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,15 +13,25 @@ from medpipe.lake.digest import FrameDigest
 
 ROW_GROUP_ROWS = 16_384
 """Rows in a row group; fixed, so that neither batching nor threads change the file's layout."""
+ROW_GROUP_BYTES = 64_000_000
+"""A row group of long rows ends at the row that brings it to so many bytes: all of it waits in memory."""
 
 
 class ParquetSink:
     """Writes frames of one schema to a Parquet file and keeps the digest of their logical content.
 
-    Rows are regrouped into row groups of `ROW_GROUP_ROWS`, however the batches were cut.
+    Rows are regrouped by `ROW_GROUP_ROWS` and `ROW_GROUP_BYTES`, however the batches were cut.
     """
 
-    def __init__(self, path: Path, *, schema: pl.Schema) -> None:
+    def __init__(self, path: Path, *, schema: pl.Schema, digest_columns: Sequence[str] | None = None) -> None:
+        """Opens the file.
+
+        Args:
+            path: the file, written anew.
+            schema: of the frames.
+            digest_columns: the columns that the digest is made of, where they say all about a row; all
+                columns if unset.
+        """
         # Imported here: definitions reach this module and must load fast.
         import pyarrow.parquet as pq
 
@@ -29,8 +40,10 @@ class ParquetSink:
         self._writer = pq.ParquetWriter(path, self._empty.to_arrow().schema, compression="zstd")
         self._waiting: list[pl.DataFrame] = []
         self._waiting_rows = 0
+        self._waiting_bytes = 0.0
         self.content = FrameDigest()
-        self.content.update(self._empty)
+        self._digest_columns = schema.names() if digest_columns is None else list(digest_columns)
+        self.content.update(self._empty.select(self._digest_columns))
 
     @property
     def rows(self) -> int:
@@ -44,24 +57,27 @@ class ParquetSink:
             polars.exceptions.SchemaError: a column is missing or has another type.
         """
         frame = frame.match_to_schema(self._schema)
-        self.content.update(frame)
+        self.content.update(frame.select(self._digest_columns))
         self._waiting.append(frame)
         self._waiting_rows += frame.height
-        if self._waiting_rows >= ROW_GROUP_ROWS:
+        self._waiting_bytes += frame.estimated_size()
+        if self._waiting_rows >= ROW_GROUP_ROWS or self._waiting_bytes >= ROW_GROUP_BYTES:
             self._flush(whole_groups_only=True)
 
     def _flush(self, *, whole_groups_only: bool) -> None:
         if not self._waiting:
             return
         waiting = pl.concat(self._waiting)
-        end = waiting.height - waiting.height % ROW_GROUP_ROWS if whole_groups_only else waiting.height
-        for start in range(0, end, ROW_GROUP_ROWS):
-            group = waiting.slice(start, min(ROW_GROUP_ROWS, end - start))
-            table = group.to_arrow().cast(self._writer.schema)
+        while waiting.height:
+            rows = _rows_of_group(waiting)
+            if rows is None and whole_groups_only:
+                break
+            table = waiting.head(rows or waiting.height).to_arrow().cast(self._writer.schema)
             self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-        rest = waiting.slice(end)
-        self._waiting = [rest] if rest.height else []
-        self._waiting_rows = rest.height
+            waiting = waiting.slice(rows or waiting.height)
+        self._waiting = [waiting] if waiting.height else []
+        self._waiting_rows = waiting.height
+        self._waiting_bytes = waiting.estimated_size()
 
     def close(self) -> None:
         """Writes the rest and the footer."""
@@ -78,6 +94,32 @@ class ParquetSink:
             self.close()
         else:
             self._writer.close()
+
+
+def _rows_of_group(waiting: pl.DataFrame) -> int | None:
+    """Rows of the first row group, if it is whole already; depends on the rows alone."""
+    first = waiting.head(ROW_GROUP_ROWS)
+    if first.estimated_size() >= ROW_GROUP_BYTES:
+        reached = (_bytes_of_rows(first).cum_sum() >= ROW_GROUP_BYTES).arg_true()
+        if reached.len():
+            return int(reached[0]) + 1
+    return ROW_GROUP_ROWS if first.height == ROW_GROUP_ROWS else None
+
+
+def _bytes_of_rows(frame: pl.DataFrame) -> pl.Series:
+    """Bytes of the strings in each row, also within lists; nothing else can grow large."""
+    sizes = [pl.repeat(0, pl.len(), dtype=pl.UInt64)]
+    for name, dtype in frame.schema.items():
+        if dtype == pl.String:
+            sizes.append(pl.col(name).str.len_bytes())
+        elif dtype == pl.List(pl.String):
+            sizes.append(pl.col(name).list.eval(pl.element().str.len_bytes()).list.sum())
+        elif isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+            for field in dtype.inner.fields:
+                if field.dtype == pl.String:
+                    text = pl.element().struct.field(field.name)
+                    sizes.append(pl.col(name).list.eval(text.str.len_bytes()).list.sum())
+    return frame.select(pl.sum_horizontal(size.cast(pl.UInt64) for size in sizes)).to_series()
 
 
 def scan_parts(parts: list[Path], *, schema: Any) -> pl.LazyFrame:

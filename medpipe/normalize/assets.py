@@ -1,5 +1,7 @@
 """`normalized/<source>`: a source's rows as typed records, the rejected ones beside them."""
 
+from typing import Any
+
 import dagster as dg
 
 from medpipe.asset_metadata import (
@@ -24,6 +26,8 @@ from medpipe.records.kinds import Kind, content_columns, record_columns, record_
 ROWS_ACCOUNTED = "rows_accounted"
 RECORDS_VALID = "records_valid"
 CHECKED_ROWS = 10_000
+SHOWN_FILES = 500
+"""Files in the table of an asset; a source of articles may have more of them than a page shows."""
 
 
 def normalized_key(source: Source) -> dg.AssetKey:
@@ -43,12 +47,29 @@ def _checks(dataset: Dataset, kind: Kind) -> list[dg.AssetCheckResult]:
             check_name=ROWS_ACCOUNTED,
             passed=published == kept + rejected and kept > 0,
             metadata={"published": published, "kept": kept, "rejected": rejected},
-            description="every published row is kept or rejected with a reason, and some are kept",
+            description=_account(facts),
         ),
         dg.AssetCheckResult(
             check_name=RECORDS_VALID, passed=schema.is_valid(sample), metadata={"rows checked": sample.height}
         ),
     ]
+
+
+def _account(facts: dict[str, Any]) -> str:
+    """What became of the published rows, and what to do where nothing is left of them."""
+    published, kept, rejected = facts["published"], facts["kept"], facts["rejected"]
+    if published != kept + rejected:
+        return f"{published:,} rows published, but {kept:,} kept and {rejected:,} rejected: rows are lost"
+    if kept:
+        return f"{published:,} rows published = {kept:,} kept + {rejected:,} rejected"
+    if not published:
+        return "the files hold no rows; see 'files' in the catalog entry"
+    reasons = sorted(facts["rejected_by_reason"].items(), key=lambda item: -item[1])
+    named = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons[:3])
+    return (
+        f"none of {published:,} rows is kept ({named}); compare 'layout' in the catalog entry with the rows "
+        "in rejected/"
+    )
 
 
 def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition:
@@ -59,14 +80,14 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
         key=key,
         deps=[raw_key(source)],
         description=(
-            f"{source.title} as records of kind '{source.kind.value}' with provenance: id, source, revision, "
-            "file and row. Rows that give no record lie in `rejected/` with their reason."
+            f"{source.title} as records of kind '{source.record_kind.value}' with provenance: id, source, "
+            "revision, file and row. Rows that give no record lie in `rejected/` with their reason."
         ),
         group_name=NORMALIZED_GROUP,
         owners=OWNERS,
         kinds={"polars", "parquet"},
         tags=source_tags(source),
-        metadata={"kind of record": source.kind.value, "layout": source.layout.layout},
+        metadata={"kind of record": source.record_kind.value, "layout": source.record_layout.layout},
         code_version=CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(
@@ -87,8 +108,8 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
             raw = current(lake, "raw", source.id)
             built = normalize_source(source, raw, lake=lake, force=config.force, progress=context.log.info)
         facts = built.dataset.manifest.facts
-        schema = record_columns(source.kind)
-        by_file = [{"file": path, **counts} for path, counts in facts["by_file"].items()]
+        schema = record_columns(source.record_kind)
+        by_file = [{"file": path, **facts["by_file"][path]} for path in list(facts["by_file"])[:SHOWN_FILES]]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.dataset.digest),
             metadata={
@@ -102,10 +123,10 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
                 "preview": preview(
                     built.dataset.files("part-*.parquet"),
                     schema=schema,
-                    columns=["path", "row", "lang", "domain", *content_columns(source.kind)],
+                    columns=["path", "row", "lang", "domain", *content_columns(source.record_kind)],
                 ),
             },
-            check_results=_checks(built.dataset, source.kind),
+            check_results=_checks(built.dataset, source.record_kind),
         )
 
     return normalized

@@ -26,11 +26,8 @@ _MAY_CHANGE_IN_NFC = (
     r"\x{B5C}-\x{B5D}\x{F43}-\x{FB9}\x{1F71}-\x{1FFD}\x{2126}-\x{212B}\x{2329}-\x{232A}\x{2ADC}\x{F900}-\x{FAFF}"
     r"\x{FB1D}-\x{FB4E}\x{1D15E}-\x{1D1C0}\x{2F800}-\x{2FA1D}"
 )
-_MAY_BE_DIRTY = (
-    rf"[\r\x0B\x0C\x{{85}}\x{{2028}}\x{{2029}}{_CONTROL}{_ZERO_WIDTH}{_ODD_SPACE}{_MAY_CHANGE_IN_NFC}]"
-    rf"|{CANDIDATE}|[ \t]\n|\n\n\n|^\s|\s$"
-)
-"""Matches every text that cleaning could change; most texts do not match and are left in peace."""
+_DIRTY = rf"[\r\x0B\x0C\x{{85}}\x{{2028}}\x{{2029}}{_CONTROL}{_ZERO_WIDTH}{_ODD_SPACE}{_MAY_CHANGE_IN_NFC}]"
+"""Every character that cleaning could change by itself; most texts hold none and are left in peace."""
 
 
 def _without_markup(column: pl.Series) -> pl.Series:
@@ -72,13 +69,16 @@ def clean_column(column: pl.Series) -> pl.Series:
     no-break spaces go at the start of a line and become one space elsewhere; HTML goes (see
     `without_markup`); trailing spaces go; more than one empty line becomes one.
     """
-    todo = column.str.contains(_MAY_BE_DIRTY).arg_true()
+    # Imported here: it brings a compiler, which definitions must not wait for.
+    from medpipe.normalize.clean_kernel import suspects
+
+    todo = suspects(column, dirty=_DIRTY).arg_true()
     while todo.len():
         before = column.gather(todo)
         after = before.to_frame("text").select(_cleaned_once(pl.col("text"))).to_series()
         column = _replaced(column, todo, after)
         # One pass can uncover work for the next (`<<b>b>`); each makes the text shorter or leaves it be.
-        todo = todo.filter((before != after) & after.str.contains(_MAY_BE_DIRTY))
+        todo = todo.filter((before != after) & suspects(after, dirty=_DIRTY))
     return column
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from reprlib import Repr
 from typing import Any
 
 import orjson
@@ -21,6 +22,16 @@ class Rejection:
     reason: str
     detail: str | None
     raw: str | None
+
+
+class UnusableRowError(Exception):
+    """A row, or something within it, that no record can be made of."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        """Short snake_case name of the rule."""
+        self.detail = detail
 
 
 @dataclass(kw_only=True)
@@ -52,25 +63,43 @@ class Batch:
         records = records.filter(pl.col("position").is_in(rejected.implode()).not_()).sort(
             "position", maintain_order=True
         )
+        index = pl.int_range(pl.len(), dtype=pl.Int32)
+        starts = pl.col("position").ne_missing(pl.col("position").shift())
         return records.select(
             rows.gather(records["position"]).alias("row"),
-            pl.int_range(pl.len(), dtype=pl.Int32).over("position").alias("part"),
+            # What `index.over("position")` gives, ten times as fast.
+            (index - pl.when(starts).then(index).forward_fill()).alias("part"),
             pl.exclude("position"),
         )
 
-    def expect_object(self, position: int) -> dict[str, Any] | None:
-        """The row if it is an object; else None, and the row is rejected."""
-        value = self.values[position]
-        if type(value) is dict:
-            return value
-        self.reject(position, "unexpected_type", f"expected an object, got {type_name(value)}")
-        return None
+    def expect_object(self, position: int) -> dict[str, Any]:
+        """The row as an object: a list has the fields `0`, `1`, …, a bare value the field `value`."""
+        return as_object(self.values[position])
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """A parsed value as an object: a list has the fields `0`, `1`, …, a bare value the field `value`."""
+    if type(value) is dict:
+        return value
+    if type(value) is list:
+        return {str(index): item for index, item in enumerate(value)}
+    return {"value": value}
 
 
 def raw_text(value: Any) -> str:
     """A row as published, or as the JSON it was parsed from, cut to `RAW_CHARACTERS`."""
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-    return text[:RAW_CHARACTERS]
+    if isinstance(value, str):
+        return value[:RAW_CHARACTERS]
+    try:
+        return orjson.dumps(value, default=str).decode()[:RAW_CHARACTERS]
+    except TypeError:
+        # orjson writes no integer beyond 64 bits and no value nested deeper than 254 levels.
+        return _SHORTENED.repr(value)[:RAW_CHARACTERS]
+
+
+_SHORTENED = Repr()
+_SHORTENED.maxlevel = 32
+_SHORTENED.maxdict = _SHORTENED.maxlist = _SHORTENED.maxstring = _SHORTENED.maxlong = RAW_CHARACTERS
 
 
 _TYPE_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", type(None): "null"}

@@ -2,8 +2,9 @@
 
 | value | becomes |
 | --- | --- |
-| string | its text without stray symbols at the ends |
-| list | its items with the language's list joiner, never `[]` |
+| string | its text without stray symbols at the ends, and without parts that are only `None` or `nan` |
+| string that spells out a list or an object | what that list or object becomes |
+| list | its items with the language's list joiner, never `[]`; headings and sentences a line each |
 | object | labelled parts |
 | int, float | its digits, with the field's unit where there is one |
 | bool | 是 / 否, yes / no |
@@ -12,99 +13,156 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from medpipe.normalize.clean import clean_column
 from medpipe.normalize.labels import Field, Wording, find_field, label, unit, wording
+from medpipe.normalize.literals import literal_value
+from medpipe.normalize.tidy import says_nothing, tidy
 from medpipe.records.kinds import Language
 
-_STRAY_AT_START = " \t\n,，、;；:：|•·。"
-_STRAY_AT_END = " \t\n,，、;；:：|•·。．."
-_EMPTY_WORDS = ("none", "null", "nan", "nil", "undefined", "n/a", "#n/a", "<na>", "nat")
-_EMPTY_MARKS = ("", "[]", "{}", "()", '""', "''", "-", "--", "—", "——", "/", "\\", "?", "？", "NaN", "NaT")
-_SAYS_NOTHING = [
-    *_EMPTY_MARKS,
-    *(spelling for word in _EMPTY_WORDS for spelling in (word, word.upper(), word.capitalize())),
-]
-_DOUBLED_STOP = r"。(?:\s*。)+"
-_STOP_BEFORE_MARK = r"。+([！？!?]+)$"
 _ENDS_BY_ITSELF = r"[！？!?]$|[。！？!?…][”’」』\"）)]+$"
 
 
-def tidy(column: pl.Series) -> pl.Series:
-    """Cleans strings, takes stray symbols off their ends, and nulls what says nothing."""
-    text = pl.col("text")
-    column = clean_column(column)
-    if column.str.contains(_DOUBLED_STOP).any():
-        text = text.str.replace_all(_DOUBLED_STOP, "。")
-    text = text.str.replace(_STOP_BEFORE_MARK, "${1}")
-    text = text.str.strip_chars_start(_STRAY_AT_START).str.strip_chars_end(_STRAY_AT_END)
-    frame = column.to_frame("text").select(text)
-    return frame.select(pl.when(pl.col("text").is_in(_SAYS_NOTHING).not_()).then(pl.col("text"))).to_series()
-
-
-def says_nothing(value: Any) -> bool:
-    """Whether a JSON value renders to nothing; a number and a truth value always say something."""
-    if type(value) is str:
-        return value.strip() in _SAYS_NOTHING
-    if type(value) is list:
-        return all(says_nothing(item) for item in value)
-    if type(value) is dict:
-        return all(says_nothing(item) for item in value.values())
-    return value is None or (type(value) is float and not math.isfinite(value))
-
-
-def is_empty_word(text: str) -> bool:
-    """Whether a string is only what some writer put for a missing value, such as `None` or `nan`."""
-    return text.strip().lower() in _EMPTY_WORDS
-
-
-def render_column(values: Sequence[Any], field: Field, language: Language) -> pl.Series:
-    """One field of many records as text, by the rule table.
+def render_columns(columns: Sequence[tuple[Field, Sequence[Any]]], language: Language) -> list[pl.Series]:
+    """Fields of many records as text, by the rule table.
 
     Args:
-        values: the field's JSON values, None where a record lacks it.
-        field: gives the unit of bare numbers.
+        columns: fields with their JSON values, None where a record lacks the field; equally many of each.
         language: of joiners, labels and truth values.
 
     Returns:
-        String, null where a value says nothing.
+        String, a column a field; null where a value says nothing.
     """
-    if all(value is None or type(value) is str for value in values):
-        return tidy(pl.Series(values, dtype=pl.String))
-    words, suffix = wording(language), unit(field, language)
-    if all(value is None or _holds_only_strings(value) for value in values):
-        return _join_string_lists(values, words.item)
+    words = wording(language)
+    gathered = _gather(columns)
+    simple = len(gathered.strings)
+    for other in gathered.others:
+        _collect(other.value, gathered.strings)
+    # All at once: what is done to a column costs about the same for few strings as for many.
+    tidied = tidy(pl.Series(gathered.strings, dtype=pl.String))
+    texts = _join_items(tidied.head(simple), gathered.counts, words.item)
+    if gathered.others:
+        strings = iter(tidied.slice(simple).to_list())
+        rendered = [
+            _render(other.value, strings, words, language, unit(other.field, language))
+            for other in gathered.others
+        ]
+        places = [other.place for other in gathered.others]
+        texts = texts.scatter(places, pl.Series(rendered, dtype=pl.String))
+    height = len(columns[0][1]) if columns else 0
+    return [texts.slice(number * height, height) for number in range(len(columns))]
+
+
+def render_column(values: Sequence[Any], field: Field, language: Language) -> pl.Series:
+    """`render_columns` for one field."""
+    return render_columns([(field, values)], language)[0]
+
+
+class _Other(NamedTuple):
+    """A value that is neither a string nor a list of strings."""
+
+    place: int
+    field: Field
+    value: Any
+
+
+class _Gathered(NamedTuple):
+    """The values of some columns, one column after the other."""
+
+    strings: list[str]
+    """All strings, those of lists one by one."""
+    counts: list[int]
+    """How many of them are of each value."""
+    others: list[_Other]
+
+
+def _gather(columns: Sequence[tuple[Field, Sequence[Any]]]) -> _Gathered:
     strings: list[str] = []
-    for value in values:
-        _collect(value, strings)
-    tidied = iter(tidy(pl.Series(strings, dtype=pl.String)).to_list())
-    return pl.Series([_render(value, tidied, words, language, suffix) for value in values], dtype=pl.String)
+    counts: list[int] = []
+    others: list[_Other] = []
+    for field, values in columns:
+        items = _plain_items(values)
+        if items is not None and not field.paragraphs:
+            strings += items.strings
+            counts += items.counts
+            continue
+        for value in values:
+            if type(value) is str and _may_be_literal(value):
+                value = _spelled_out(value)
+            if field.paragraphs and type(value) is list and _holds_only_strings(value):
+                value = "\n".join(item.strip() for item in value if not says_nothing(item))
+            if type(value) is str:
+                strings.append(value)
+                counts.append(1)
+            elif type(value) is list and _holds_only_strings(value):
+                strings += value
+                counts.append(len(value))
+            else:
+                if value is not None:
+                    others.append(_Other(len(counts), field, value))
+                counts.append(0)
+    return _Gathered(strings, counts, others)
 
 
-def _holds_only_strings(value: Any) -> bool:
-    return type(value) is list and all(type(item) is str for item in value)
+class _Plain(NamedTuple):
+    """Values of a column that are all strings, or all lists of strings."""
+
+    strings: list[str]
+    counts: list[int]
 
 
-def _join_string_lists(lists: Sequence[list[str] | None], joiner: str) -> pl.Series:
-    """What `_render` makes of lists of strings, for a whole column at once: the common case."""
-    lengths = [len(items or ()) for items in lists]
-    strings = pl.Series([item for items in lists for item in items or ()], dtype=pl.String)
-    owners = pl.Series(np.repeat(np.arange(len(lists)), lengths), dtype=pl.Int64)
-    joined = (
-        pl.DataFrame({"owner": owners, "item": tidy(strings)})
-        .drop_nulls()
-        .group_by("owner", maintain_order=True)
-        .agg(pl.col("item").str.join(joiner))
-    )
-    everyone = pl.DataFrame({"owner": pl.int_range(len(lists), dtype=pl.Int64, eager=True)})
-    return everyone.join(joined, on="owner", how="left", maintain_order="left")["item"]
+def _plain_items(values: Sequence[Any]) -> _Plain | None:
+    """What `_gather` makes of the common columns, many times faster; None for all others."""
+    kinds = {*map(type, values)} - {type(None)}
+    if kinds == {str}:
+        strings = [value for value in values if value is not None]
+        if any(map(_may_be_literal, strings)):
+            return None
+        return _Plain(strings, [value is not None for value in values])
+    if kinds == {list}:
+        items = list(itertools.chain.from_iterable(filter(None, values)))
+        if {*map(type, items)} <= {str}:
+            return _Plain(items, [len(value) if value else 0 for value in values])
+    return None
+
+
+def _may_be_literal(text: str) -> bool:
+    return text.lstrip().startswith(("[", "{"))
+
+
+def _spelled_out(text: str) -> Any:
+    """The list or object that a table's cell holds as text; any other text as it is."""
+    value = literal_value(text)
+    return text if value is None else value
+
+
+def _holds_only_strings(items: list[Any]) -> bool:
+    return set(map(type, items)) <= {str}
+
+
+def _join_items(strings: pl.Series, counts: Sequence[int], joiner: str) -> pl.Series:
+    """One text of each run of strings without its nulls; null where nothing is left.
+
+    Args:
+        strings: String, the runs one after the other.
+        counts: how many strings each run has.
+        joiner: stands between two of them.
+    """
+    import pyarrow as pa
+
+    # By way of Polars: pyarrow would import pandas to read an array of NumPy.
+    ends = pl.Series(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])).to_arrow()
+    runs = pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(ends, strings.to_arrow())))
+    text = pl.col("text")
+    joined = runs.list.join(joiner, ignore_nulls=True).to_frame("text")
+    return joined.select(pl.when(text != "").then(text)).to_series()
 
 
 def _collect(value: Any, strings: list[str]) -> None:
@@ -204,16 +262,19 @@ def join_clauses(columns: Sequence[tuple[Field, pl.Series]], language: Language)
     words = wording(language)
     if not columns:
         return pl.Series(dtype=pl.String)
-    frame = pl.DataFrame([column.alias(str(position)) for position, (_, column) in enumerate(columns)])
-    clauses = [
-        pl.concat_str(
-            pl.lit(label(field, language) + words.colon),
-            pl.col(str(position)),
-            pl.when(pl.col(str(position)).str.contains(_ENDS_BY_ITSELF))
-            .then(pl.lit(words.after_mark))
-            .otherwise(pl.lit(words.stop)),
-        )
-        for position, (field, _) in enumerate(columns)
-    ]
-    text = pl.concat_str(clauses, ignore_nulls=True).str.strip_suffix(words.stop).str.strip_chars_end()
-    return frame.select(pl.when(text != "").then(text)).to_series()
+    height = columns[0][1].len()
+    labels = pl.Series([label(field, language) + words.colon for field, _ in columns])
+    values = pl.DataFrame(
+        {
+            "label": labels.gather(np.repeat(np.arange(len(columns)), height)),
+            "text": pl.concat([column for _, column in columns]),
+        }
+    )
+    ends_by_itself = pl.col("text").str.contains(_ENDS_BY_ITSELF)
+    end = pl.when(ends_by_itself).then(pl.lit(words.after_mark)).otherwise(pl.lit(words.stop))
+    clauses = values.select(pl.concat_str("label", "text", end)).to_series()
+    frame = pl.DataFrame(
+        [clauses.slice(number * height, height).alias(str(number)) for number in range(len(columns))]
+    )
+    text = pl.concat_str(pl.all(), ignore_nulls=True).str.strip_suffix(words.stop).str.strip_chars_end()
+    return frame.select(text.alias("text")).select(pl.when(pl.col("text") != "").then("text")).to_series()

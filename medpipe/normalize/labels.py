@@ -5,8 +5,8 @@ Misspelt keys that are really published (`prvent`, `sympton`, `cure_departmnt`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from medpipe.records.kinds import Language
@@ -28,95 +28,105 @@ class Field:
     """What follows a bare number in Chinese."""
     unit_en: str = ""
     """What follows a bare number in English."""
+    paragraphs: bool = False
+    """Whether a list of this field holds headings and sentences, which stand on lines of their own."""
+
+
+def _field(
+    name: str,
+    zh: str,
+    en: str,
+    *aliases: str,
+    unit_zh: str = "",
+    unit_en: str = "",
+    paragraphs: bool = False,
+) -> Field:
+    return Field(
+        name=name, zh=zh, en=en, aliases=aliases, unit_zh=unit_zh, unit_en=unit_en, paragraphs=paragraphs
+    )
 
 
 FIELDS: tuple[Field, ...] = (
-    Field(
-        name="name", zh="名称", en="Name", aliases=("disease", "disease_name", "title", "疾病名称", "疾病")
+    _field(
+        "name", "名称", "Name", "disease", "disease_name", "title", "疾病名称", "疾病", "药品", "药品名称"
     ),
-    Field(
-        name="desc", zh="描述", en="Description", aliases=("description", "intro", "overview", "简介", "概述")
+    _field("english_name", "英文名", "English name", "英文名称"),
+    _field("other_name", "别名", "Also known as", "alias", "aliases", "synonyms", "又名"),
+    _field("desc", "描述", "Description", "description", "intro", "overview", "简介", "概述"),
+    _field("category", "类别", "Category", "categories", "分类", "药品类型"),
+    _field("prevent", "预防", "Prevention", "prvent", "prevnt", "prevention", "prevent_info", "预防措施"),
+    _field("cause", "病因", "Cause", "causes", "reason", "cause_info", "发病原因"),
+    _field("symptom", "症状", "Symptoms", "sympton", "symptoms", "symptons", "symtom", "临床表现"),
+    _field("symptom_detail", "症状说明", "Symptoms in detail", paragraphs=True),
+    _field("get_way", "传播方式", "Transmission", "getway", "transmission_way", "传播途径"),
+    _field(
+        "acompany",
+        "并发症",
+        "Complications",
+        "accompany",
+        "acompony",
+        "complication",
+        "has_complication",
     ),
-    Field(name="category", zh="类别", en="Category", aliases=("categories", "分类")),
-    Field(name="prevent", zh="预防", en="Prevention", aliases=("prvent", "prevnt", "prevention", "预防措施")),
-    Field(name="cause", zh="病因", en="Cause", aliases=("causes", "reason", "发病原因")),
-    Field(
-        name="symptom",
-        zh="症状",
-        en="Symptoms",
-        aliases=("sympton", "symptoms", "symptons", "symtom", "symptom_detail", "临床表现"),
+    _field(
+        "cure_department",
+        "就诊科室",
+        "Department",
+        "cure_departmnt",
+        "cure_deparment",
+        "cure_dept",
+        "belongs_to_department",
+        "科室",
     ),
-    Field(
-        name="get_way", zh="传播方式", en="Transmission", aliases=("getway", "transmission_way", "传播途径")
+    _field("cure_way", "治疗方式", "Treatment", "treatments", "treat_way", "治疗方法", "治疗"),
+    _field("check", "检查", "Examinations", "checks", "testsandprocedures", "inspect_info", "检查项目"),
+    _field("cure_lasttime", "治疗周期", "Duration of treatment", "treat_cycle", "疗程"),
+    _field("cured_prob", "治愈率", "Cure rate", "cure_prob", unit_zh="%", unit_en="%"),
+    _field("get_prob", "发病率", "Incidence", "disease_ratio", unit_zh="%", unit_en="%"),
+    _field("easy_get", "易感人群", "People at risk", "susceptible_people", "多发人群"),
+    _field("yibao_status", "医保", "Covered by health insurance", "medical_insurance"),
+    _field("cost_money", "治疗费用", "Cost of treatment", "treat_cost", unit_zh="元", unit_en=" yuan"),
+    _field("common_drug", "常用药品", "Common drugs", "commonmedications", "常用药物"),
+    _field("recommand_drug", "推荐药品", "Recommended drugs", "recommend_drug", "recommended_drug"),
+    _field("drug_detail", "药品明细", "Drug products", "drug_details"),
+    _field("nursing", "护理", "Nursing", "nursing_info", "日常护理"),
+    _field("good_diet", "饮食建议", "Dietary advice", "good_diet_text"),
+    _field("avoid_diet", "饮食禁忌", "Dietary restrictions", "avoid_diet_text"),
+    _field("do_eat", "宜食", "Foods to eat", "good_food"),
+    _field("not_eat", "忌食", "Foods to avoid", "avoid_food"),
+    _field(
+        "recommand_eat",
+        "推荐食谱",
+        "Recommended dishes",
+        "recommend_eat",
+        "recommended_eat",
+        "recommand_recipes",
     ),
-    Field(
-        name="acompany",
-        zh="并发症",
-        en="Complications",
-        aliases=("accompany", "acompony", "complication", "complications", "has_complication"),
+    _field("dosage_form", "剂型", "Dosage form"),
+    _field("specification", "规格", "Strength"),
+    _field("ingredient", "成分", "Ingredients", "成份"),
+    _field("appearance", "性状", "Appearance"),
+    _field("part_used", "入药部位", "Part used"),
+    _field("nature", "性味", "Nature and flavour"),
+    _field("efficacy", "功效", "Efficacy"),
+    _field(
+        "indication",
+        "适应症",
+        "Indications",
+        "indication",
+        "药品适应症",
+        "适应证",
+        "功能主治",
+        "主治",
     ),
-    Field(
-        name="cure_department",
-        zh="就诊科室",
-        en="Department",
-        aliases=(
-            "cure_departmnt",
-            "cure_deparment",
-            "cure_dept",
-            "department",
-            "belongs_to_department",
-            "科室",
-        ),
-    ),
-    Field(
-        name="cure_way",
-        zh="治疗方式",
-        en="Treatment",
-        aliases=("treatment", "treatments", "treat_way", "治疗方法", "治疗"),
-    ),
-    Field(name="check", zh="检查", en="Examinations", aliases=("checks", "testsandprocedures", "检查项目")),
-    Field(name="cure_lasttime", zh="治疗周期", en="Duration of treatment", aliases=("treat_cycle", "疗程")),
-    Field(name="cured_prob", zh="治愈率", en="Cure rate", aliases=("cure_prob",), unit_zh="%", unit_en="%"),
-    Field(name="get_prob", zh="发病率", en="Incidence", aliases=("disease_ratio",), unit_zh="%", unit_en="%"),
-    Field(name="easy_get", zh="易感人群", en="People at risk", aliases=("susceptible_people", "多发人群")),
-    Field(name="yibao_status", zh="医保", en="Covered by health insurance", aliases=("medical_insurance",)),
-    Field(
-        name="cost_money",
-        zh="治疗费用",
-        en="Cost of treatment",
-        aliases=("treat_cost",),
-        unit_zh="元",
-        unit_en=" yuan",
-    ),
-    Field(name="common_drug", zh="常用药品", en="Common drugs", aliases=("commonmedications", "常用药物")),
-    Field(
-        name="recommand_drug",
-        zh="推荐药品",
-        en="Recommended drugs",
-        aliases=("recommend_drug", "recommended_drug"),
-    ),
-    Field(name="drug_detail", zh="药品明细", en="Drug products", aliases=("drug_details",)),
-    Field(name="do_eat", zh="宜食", en="Foods to eat", aliases=("good_food",)),
-    Field(name="not_eat", zh="忌食", en="Foods to avoid", aliases=("avoid_food",)),
-    Field(
-        name="recommand_eat",
-        zh="推荐食谱",
-        en="Recommended dishes",
-        aliases=("recommend_eat", "recommended_eat", "recommand_recipes"),
-    ),
-    Field(name="ingredient", zh="成分", en="Ingredients", aliases=("ingredients",)),
-    Field(name="indication", zh="适应症", en="Indications", aliases=("indications", "功能主治")),
-    Field(name="dosage", zh="用法用量", en="Dosage", aliases=("usage", "用量")),
-    Field(
-        name="adverse_reaction",
-        zh="不良反应",
-        en="Adverse reactions",
-        aliases=("side_effect", "side_effects"),
-    ),
-    Field(
-        name="contraindication", zh="禁忌", en="Contraindications", aliases=("contraindications", "禁忌症")
-    ),
-    Field(name="caution", zh="注意事项", en="Cautions", aliases=("cautions", "precautions")),
+    _field("indicated_disease", "适应病症", "Diseases treated", "医学专家标注的适应病症"),
+    _field("dosage", "用法用量", "Dosage", "usage", "用量"),
+    _field("adverse_reaction", "不良反应", "Adverse reactions", "side_effect", "side_effects"),
+    _field("contraindication", "禁忌", "Contraindications", "contraindication", "禁忌症", "禁忌证"),
+    _field("caution", "注意事项", "Cautions", "precautions"),
+    _field("interaction", "药物相互作用", "Drug interactions"),
+    _field("storage", "贮藏", "Storage"),
+    _field("shelf_life", "有效期", "Shelf life"),
 )
 
 
@@ -149,28 +159,42 @@ def wording(language: Language) -> Wording:
     return _WORDINGS.get(language, _WORDINGS[Language.EN])
 
 
+def _folded(key: str) -> str:
+    return key.strip().casefold().replace(" ", "_")
+
+
 @lru_cache(maxsize=1)
 def _by_key() -> Mapping[str, Field]:
     table: dict[str, Field] = {}
     for field in FIELDS:
         for key in (field.name, field.zh, field.en, *field.aliases):
-            table.setdefault(key.casefold(), field)
+            table.setdefault(_folded(key), field)
     return table
 
 
 def find_field(key: str) -> Field | None:
     """The field that a published key stands for, whatever its spelling and case; None if unknown."""
-    return _by_key().get(key.strip().casefold())
+    return _by_key().get(_folded(key))
 
 
-def chosen_fields(names: tuple[str, ...]) -> tuple[Field, ...]:
-    """The fields of a layout in its order; all of the table if it names none.
+def chosen_fields(names: Sequence[str] = (), labels: Mapping[str, str] | None = None) -> tuple[Field, ...]:
+    """The fields of a layout in its order.
 
-    A name that the table does not know is a field of its own, labelled by itself.
+    Args:
+        names: fields to use, in whatever spelling; all of the table if empty. A name that the table does not
+            know is a field of its own, labelled by itself.
+        labels: own labels by name. A name that is not among the others becomes a field after them.
     """
-    if not names:
-        return FIELDS
-    return tuple(find_field(name) or Field(name=name, zh=name, en=name.replace("_", " ")) for name in names)
+    labels = labels or {}
+    chosen: dict[str, Field] = {}
+    for key in (*(names or (field.name for field in FIELDS)), *labels):
+        field = find_field(key) or Field(name=key, zh=key, en=key.replace("_", " "))
+        if key in labels:
+            field = replace(field, zh=labels[key], en=labels[key])
+        elif field.name in chosen:
+            continue
+        chosen[field.name] = field
+    return tuple(chosen.values())
 
 
 def label(field: Field, language: Language) -> str:

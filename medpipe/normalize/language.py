@@ -11,14 +11,6 @@ SAMPLE_CHARACTERS = 256
 ENOUGH_LETTERS = 16
 """With fewer letters the declared language stands: drug names and formulas are Latin in any language."""
 
-_SCRIPTS = (
-    r"\p{Han}",
-    "[A-Za-z]",
-    r"[\p{Hiragana}\p{Katakana}]",
-    r"[\p{L}--[\p{Han}A-Za-z\p{Hiragana}\p{Katakana}]]",
-)
-"""Chinese characters, ASCII letters, kana, and all other letters."""
-
 
 def record_language(text: pl.Expr, declared: Language) -> pl.Expr:
     """Language of each text, as String.
@@ -32,11 +24,18 @@ def record_language(text: pl.Expr, declared: Language) -> pl.Expr:
         text: String.
         declared: language of the file or its source.
     """
-    sample = text.str.head(SAMPLE_CHARACTERS)
-    han, ascii_letters, kana_letters, rest = (sample.str.count_matches(pattern) for pattern in _SCRIPTS)
-    letters = han + ascii_letters + kana_letters + rest
-    chinese, latin, kana = han / letters, ascii_letters / letters, kana_letters / letters
-    return (
+    return text.map_batches(
+        lambda column: _languages(column, declared), return_dtype=pl.String, is_elementwise=True
+    )
+
+
+def _languages(texts: pl.Series, declared: Language) -> pl.Series:
+    # Imported here: it brings a compiler, which definitions must not wait for.
+    from medpipe.normalize.script_kernel import letters_by_script
+
+    letters = pl.sum_horizontal("han", "ascii", "kana", "other")
+    chinese, latin, kana = (pl.col(script) / letters for script in ("han", "ascii", "kana"))
+    language = (
         pl.when(letters < ENOUGH_LETTERS)
         .then(pl.lit(declared.value))
         .when(kana >= 0.15)
@@ -49,3 +48,4 @@ def record_language(text: pl.Expr, declared: Language) -> pl.Expr:
         .then(pl.lit(Language.OTHER.value))
         .otherwise(pl.lit(declared.value))
     )
+    return letters_by_script(texts.str.head(SAMPLE_CHARACTERS)).select(language).to_series()

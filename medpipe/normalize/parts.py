@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,17 +19,22 @@ PART_ROWS = 8 * ROW_GROUP_ROWS
 class PartWriter:
     """Writes frames of one schema as `part-00000.parquet`, `part-00001.parquet`, …; at least one part."""
 
-    def __init__(self, folder: Path, *, schema: pl.Schema) -> None:
+    def __init__(
+        self, folder: Path, *, schema: pl.Schema, digest_columns: Sequence[str] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._schema = schema
+        self._digest_columns = digest_columns
         self._digests: list[str] = []
         self.rows_by_part: dict[str, int] = {}
         self._open_next()
 
     def _open_next(self) -> None:
         self._name = f"part-{len(self._digests):05d}.parquet"
-        self._sink = ParquetSink(self._folder / self._name, schema=self._schema)
+        self._sink = ParquetSink(
+            self._folder / self._name, schema=self._schema, digest_columns=self._digest_columns
+        )
 
     def write(self, frame: pl.DataFrame) -> None:
         """Appends rows.

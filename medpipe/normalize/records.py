@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from medpipe.catalog.source import Source, SourceFile
 from medpipe.ingest.readers import RowBatch
-from medpipe.normalize.extracted import RAW_CHARACTERS, Batch
+from medpipe.normalize.chosen_rows import choose_rows
+from medpipe.normalize.extracted import RAW_CHARACTERS, Rejection, raw_text
 from medpipe.normalize.language import record_language
 from medpipe.normalize.layouts import read_layout
+from medpipe.normalize.lookup import LookupTable
 from medpipe.records.keys import content_key, joined_content, record_ids
-from medpipe.records.kinds import Tier, content_columns, record_columns, record_schema, rejected_columns
+from medpipe.records.kinds import Tier, identity_columns, record_columns, record_schema, rejected_columns
+
+_NAMES = ("role", "label")
+"""Fields inside turns and options that are names and no text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +31,8 @@ class Origin:
     """File within the snapshot."""
     file: SourceFile
     """The catalog's words about that file."""
+    lookup: LookupTable | None = None
+    """The second table that completes its rows."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +49,19 @@ def normalize_batch(rows: RowBatch, origin: Origin) -> Normalized:
     """Records of a batch of rows; each row gives a record or a rejection.
 
     Raises:
+        NormalizeError: a row does not go together with the second table of its file.
         dataframely.exc.ValidationError: a record breaks the schema of its kind; a defect of this room.
     """
-    kind = origin.source.kind
+    kind = origin.source.record_kind
     language = origin.file.language or origin.source.language
-    batch = Batch(rows=rows.rows, values=rows.values)
-    content = read_layout(batch, origin.source.layout, language)
-    columns = content_columns(kind)
+    batch, left_out = choose_rows(rows, origin.file, origin.lookup)
+    content = read_layout(batch, origin.source.record_layout, language, kind)
+    if origin.source.simplify:
+        content = _simplified(content)
+    rejected = list(batch.rejections.values())
+    if origin.lookup is not None:
+        published = dict(zip(rows.rows, rows.values, strict=True))
+        rejected = [replace(each, raw=raw_text(published[each.row])) for each in rejected]
     frame = content.with_columns(
         source=pl.lit(origin.source.id),
         revision=pl.lit(origin.revision),
@@ -60,16 +74,32 @@ def normalize_batch(rows: RowBatch, origin: Origin) -> Normalized:
         lang=record_language(pl.col("whole"), language),
         content_key=content_key(pl.col("whole")),
     )
-    # The tier is a judgement about a record and no part of it.
-    identity = [name for name in columns if name != "tier"]
-    frame = frame.with_columns(record_ids(frame, kind=kind, content=identity))
+    frame = frame.with_columns(record_ids(frame, kind=kind, content=identity_columns(kind)))
     schema = record_columns(kind)
     records = frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-    return Normalized(record_schema(kind).validate(records), _rejected_frame(rows, batch, origin))
+    return Normalized(
+        record_schema(kind).validate(records), _rejected_frame(rows, [*left_out, *rejected], origin)
+    )
 
 
-def _rejected_frame(rows: RowBatch, batch: Batch, origin: Origin) -> pl.DataFrame:
-    entries = [(r.row, r.reason, r.detail, r.raw) for r in batch.rejections.values()]
+def _simplified(content: pl.DataFrame) -> pl.DataFrame:
+    """Every text of some records in simplified characters, also inside turns and options."""
+    from medpipe.normalize.simplify import simplify_column
+
+    def text(column: pl.Expr) -> pl.Expr:
+        return column.map_batches(simplify_column, return_dtype=pl.String, is_elementwise=True)
+
+    texts = [text(pl.col(name)) for name, dtype in content.schema.items() if dtype == pl.String]
+    for name, dtype in content.schema.items():
+        inner = dtype.inner if isinstance(dtype, pl.List) else None
+        if isinstance(inner, pl.Struct):
+            fields = [text(pl.field(each.name)) for each in inner.fields if each.name not in _NAMES]
+            texts.append(pl.col(name).list.eval(pl.element().struct.with_fields(fields)))
+    return content.with_columns(texts)
+
+
+def _rejected_frame(rows: RowBatch, rejections: Iterable[Rejection], origin: Origin) -> pl.DataFrame:
+    entries = [(r.row, r.reason, r.detail, r.raw) for r in rejections]
     entries += [(b.row, b.reason, b.detail, b.raw[:RAW_CHARACTERS]) for b in rows.broken]
     schema = rejected_columns()
     names = ["row", "reason", "detail", "raw"]

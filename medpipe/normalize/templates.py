@@ -6,13 +6,21 @@ import polars as pl
 
 from medpipe.catalog.source import Template
 
+_SPEAKERS = {
+    "user": "[User] ",
+    "assistant": "[Assistant] ",
+    "function": "[Function] ",
+    "observation": "[Observation] ",
+}
+
 
 def render_conversations(frame: pl.LazyFrame, template: Template | None) -> pl.LazyFrame:
     """Adds a column `text` to conversations.
 
     A, `[QUESTION] … [ANSWER] …`, and B, `Instruction: …` above `Output: …`, can hold one question and one
-    answer; any other conversation is written as C: `[User] …` and `[Assistant] …`, a line each turn. The
-    system prompt is no part of the text: it is seldom about medicine and the same for a whole source.
+    answer; any other conversation is written as C: `[User] …` and `[Assistant] …`, a line each turn, and
+    `[Function] …` and `[Observation] …` where a tool was used. The system prompt is no part of the text: it
+    is seldom about medicine and the same for a whole source.
 
     Args:
         frame: with a column `turns` of `List(Struct(role, content))`.
@@ -21,9 +29,7 @@ def render_conversations(frame: pl.LazyFrame, template: Template | None) -> pl.L
     turns = pl.col("turns")
     dialogue = turns.list.eval(
         pl.concat_str(
-            pl.when(pl.element().struct.field("role") == "user")
-            .then(pl.lit("[User] "))
-            .otherwise(pl.lit("[Assistant] ")),
+            pl.element().struct.field("role").replace_strict(_SPEAKERS),
             pl.element().struct.field("content"),
         )
     ).list.join("\n")

@@ -63,6 +63,10 @@ def find_plan(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
+    if path.is_dir():
+        plans = ", ".join(str(plan) for pattern in ("*.yaml", "*.yml") for plan in sorted(path.glob(pattern)))
+        found = f"name one of its plans: {plans}" if plans else "name a YAML file; it holds none"
+        raise PlanError(str(name_or_path), [f"this is a folder; {found}"])
     raise PlanError(
         str(name_or_path), [f"no such file and no built-in plan; the built-in ones are {', '.join(known)}"]
     )

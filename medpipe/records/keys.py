@@ -2,56 +2,43 @@
 
 The content key is equal for equal content however a publisher wrapped it: role names and markers are
 left out, case and width are unified, spaces and punctuation dropped, except where a digit stands next
-to them, so that `1.0g` and `10g` keep different keys. Symbols such as `>` and `±` always stay.
+to them, so that `1.0g` and `10g` keep different keys. Symbols such as `>` and `±` always stay. The rules
+stand in `fold_kernel`, which is imported on first use only: it brings a compiler.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-from string import ascii_lowercase, ascii_uppercase
+import itertools
+from collections.abc import Sequence
 
 import polars as pl
 
 from medpipe.records.kinds import Kind
 
-_CHINESE_ROLES = ("问题", "回答", "提问", "问", "答", "医生", "患者", "病人", "用户", "助手")
-_ENGLISH_ROLES = ["question", "answer", "user", "assistant", "human", "instruction", "output", "response"]
-_ROLE_NAMES = "|".join([*_CHINESE_ROLES, *_ENGLISH_ROLES])
-_ROLE_MARKERS = rf"(?m)(^|[\s。！？；.!?;])(?:{_ROLE_NAMES})\s*:|\[(?:{_ROLE_NAMES})\]"
-_SENTENCE_END = r"[?!。;…]\s*"
-_KEPT = r"[^\s\p{P}\p{C}\p{N}]+|\p{P}?\p{N}+(?:\p{P}? ?\p{P}?\p{N}+)*\p{P}?"
-"""Letters and symbols; and numbers with the punctuation that touches them. A space stays only between two
-numbers, so that `1 0` is not `10`. Extracting what stays is twice as fast as replacing what goes."""
-
-_FULL_WIDTH = [chr(code) for code in range(0xFF01, 0xFF5F)]
-_HALF_WIDTH_LOWER = [chr(code - 0xFEE0).lower() for code in range(0xFF01, 0xFF5F)]
+_HEX_CHARACTERS = 32
+"""128 bits of a SHA-256, which processors compute faster than BLAKE2."""
 
 
-def fold(text: pl.Expr) -> pl.Expr:
-    """The part of a text that identifies its content; String to String, never applied to the text itself."""
-    return (
-        text.str.replace_many(_FULL_WIDTH + list(ascii_uppercase), _HALF_WIDTH_LOWER + list(ascii_lowercase))
-        # A marker leaves a space: a question that ends with a digit must not run into its answer.
-        .str.replace_all(_ROLE_MARKERS, "${1} ")
-        .str.replace_all(_SENTENCE_END, "。")
-        .str.replace_all(r"\s+", " ")
-        .str.extract_all(_KEPT)
-        .list.join("")
-    )
+def _hash_each(data: memoryview, ends: Sequence[int]) -> pl.Series:
+    """Hashes `data[ends[n]:ends[n + 1]]` for each `n`."""
+    hashes = [
+        hashlib.sha256(data[start:end]).hexdigest()[:_HEX_CHARACTERS]
+        for start, end in itertools.pairwise(ends)
+    ]
+    return pl.Series(hashes, dtype=pl.String)
 
 
-def _hash_each(values: pl.Series) -> pl.Series:
-    return pl.Series(
-        values.name,
-        [hashlib.blake2b(value.encode(), digest_size=16).hexdigest() for value in values.to_list()],
-        dtype=pl.String,
-    )
+def _hash_folds(column: pl.Series) -> pl.Series:
+    from medpipe.records.fold_kernel import fold_column
+
+    folded = fold_column(column)
+    return _hash_each(folded.units.astype("<u2", copy=False).data, folded.ends.tolist())
 
 
 def content_key(content: pl.Expr) -> pl.Expr:
-    """128-bit key of the folded content, as 32 hex characters."""
-    return fold(content).map_batches(_hash_each, return_dtype=pl.String, is_elementwise=True)
+    """128-bit key of the folded content, as 32 hex characters; a null has the key of an empty text."""
+    return content.map_batches(_hash_folds, return_dtype=pl.String, is_elementwise=True)
 
 
 def joined_content(kind: Kind) -> pl.Expr:
@@ -75,17 +62,24 @@ def _contents(turns: str) -> pl.Expr:
 def record_ids(frame: pl.DataFrame, *, kind: Kind, content: list[str]) -> pl.Series:
     """128-bit hash of (source, kind, canonical record) for each row of a frame with a `source` column.
 
-    The canonical record is the JSON object of the content columns in schema order.
+    The canonical record is the content columns in schema order, each as its length in bytes, a colon and its
+    text: a string as it is, a list as JSON, a null as `-` alone.
     """
-    lines = io.BytesIO()
-    frame.select("source", *content).write_ndjson(lines)
-    prefix = f"{kind.value}\n".encode()
-    hashes = [
-        hashlib.blake2b(prefix + line, digest_size=16).hexdigest() for line in lines.getvalue().splitlines()
-    ]
-    return pl.Series("id", hashes, dtype=pl.String)
+    from medpipe.records.utf8 import utf8_of
+
+    columns = [_netstring(name, frame.schema[name]) for name in ("source", *content)]
+    canonical = utf8_of(frame.select(pl.concat_str(pl.lit(f"{kind.value}\n"), *columns)).to_series())
+    return _hash_each(canonical.data.data, canonical.offsets.tolist()).alias("id")
+
+
+def _netstring(name: str, dtype: pl.DataType) -> pl.Expr:
+    text = pl.col(name) if dtype == pl.String else pl.struct(name).struct.json_encode()
+    length = text.str.len_bytes().cast(pl.String)
+    return pl.concat_str(length, pl.lit(":"), text).fill_null("-")
 
 
 def fold_text(text: str) -> str:
-    """`fold` for one Python string."""
-    return str(pl.select(fold(pl.lit(text))).item())
+    """What of one text identifies its content, by the rules of `fold_kernel`; never the text itself."""
+    from medpipe.records.fold_kernel import fold_column
+
+    return fold_column(pl.Series([text], dtype=pl.String)).text(0)

@@ -61,7 +61,8 @@ class Split(StrEnum):
 
 
 TURN = pl.Struct({"role": pl.String, "content": pl.String})
-"""One turn of a conversation; `role` is `user` or `assistant`."""
+"""One turn of a conversation; `role` is `user`, `assistant`, or, where a tool is used, `function` (the
+assistant's call) or `observation` (what came back)."""
 
 
 def record_schema(kind: Kind) -> type[Provenance]:
@@ -82,6 +83,11 @@ def content_columns(kind: Kind) -> list[str]:
 
     provenance = set(Provenance.column_names())
     return [name for name in record_schema(kind).column_names() if name not in provenance]
+
+
+def identity_columns(kind: Kind) -> list[str]:
+    """The content columns that a record's id is a hash of: all but the tier, a judgement about the record."""
+    return [name for name in content_columns(kind) if name != "tier"]
 
 
 def rejected_columns() -> pl.Schema:

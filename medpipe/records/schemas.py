@@ -48,6 +48,7 @@ class Conversation(Provenance):
 class Preference(Provenance):
     """A prompt with a better and a worse answer."""
 
+    system = dy.String(nullable=True)
     prompt = dy.List(dy.Struct({"role": dy.String(), "content": dy.String()}), nullable=False, min_length=1)
     chosen = dy.String(nullable=False, min_length=1)
     rejected = dy.String(nullable=False, min_length=1)

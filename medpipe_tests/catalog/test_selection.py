@@ -1,15 +1,35 @@
-"""Which entries become assets: by default, by the folder hub, by a person's choice."""
+"""Which entries become assets: by default, by the folder hub, by a person's choice; and why others do not."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from medpipe.catalog.choices import (
+    Choice,
+    forget_folder,
+    read_choices,
+    store_choice,
+    web_page,
+    with_choice,
+)
 from medpipe.catalog.load import CatalogError
-from medpipe.catalog.selection import Choice, load_catalog, store_choice, why_not_fetched
+from medpipe.catalog.selection import (
+    Catalog,
+    State,
+    load_catalog,
+    why_not_allowed,
+    why_not_fetched,
+)
+from medpipe.catalog.source import Status, Use
+from medpipe.records.kinds import Language
 from medpipe.settings import Settings, SettingsError
 from medpipe_tests.catalog.test_load import ENTRY, write
+from medpipe_tests.ingest.sources import make_settings, make_source
+
+PAGE = "https://example.org/notes"
 
 
 def enabled(settings: Settings) -> set[str]:
@@ -40,15 +60,130 @@ def test_a_choice_is_kept_and_wins(tmp_path: Path) -> None:
     assert source.accept_terms and "epfl_guidelines" not in enabled(settings)
 
 
-def test_gated_large_and_listed_sources_are_not_fetched_without_a_word(tmp_path: Path) -> None:
-    source = load_catalog(Settings(home=tmp_path)).get("epfl_guidelines")
-    assert why_not_fetched(source) is None
-    gated = source.model_copy(update={"gated": True})
-    assert "--accept-terms" in (why_not_fetched(gated) or "")
-    assert why_not_fetched(gated.model_copy(update={"accept_terms": True})) is None
-    large = source.model_copy(update={"size_bytes": 6_000_000_000})
-    assert "--accept-size" in (why_not_fetched(large) or "")
-    assert "only listed" in (why_not_fetched(source.model_copy(update={"status": "listed"})) or "")
+def test_an_own_copy_takes_the_place_of_the_repository_until_it_is_forgotten(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    store_choice(tmp_path, "epfl_guidelines", Choice(folder=tmp_path / "copy"))
+    source = load_catalog(settings).get("epfl_guidelines")
+    assert (source.folder, source.repository) == (tmp_path / "copy", None)
+    assert web_page(source) == "https://huggingface.co/datasets/epfl-llm/guidelines"
+    forget_folder(tmp_path, "epfl_guidelines")
+    assert load_catalog(settings).get("epfl_guidelines").repository == "epfl-llm/guidelines"
+    assert read_choices(tmp_path) == {"epfl_guidelines": Choice()}
+
+
+def test_a_manual_source_is_available_in_a_folder_and_others_are_not(tmp_path: Path) -> None:
+    manual = make_source("a.jsonl", repository=None, status="manual", page=PAGE)
+    assert with_choice(manual, Choice(folder=tmp_path)).status is Status.AVAILABLE
+    for status in ("listed", "excluded"):
+        source = make_source("a.jsonl", status=status, status_note="bad")
+        assert with_choice(source, Choice(enabled=True, folder=tmp_path)) == source
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"status": "listed"}, "only listed and cannot be fetched: nobody could verify its files"),
+        ({"status": "listed", "status_note": "page gone"}, "only listed and cannot be fetched: page gone"),
+        (
+            {"status": "excluded", "status_note": "answers are links"},
+            "is excluded and is not fetched: answers are links",
+        ),
+        (
+            {"status": "manual", "repository": None, "page": PAGE},
+            f"get it from {PAGE}, then `medpipe sources enable clinic_notes --folder DIR`",
+        ),
+        (
+            {"gated": True},
+            "terms at https://huggingface.co/datasets/clinic/notes, set HF_TOKEN, then "
+            "`medpipe sources enable clinic_notes --accept-terms`",
+        ),
+        (
+            {"size_bytes": 6_000_000_000},
+            "6,000,000,000 bytes: `medpipe sources enable clinic_notes --accept-size`",
+        ),
+        (
+            {"status": "manual", "repository": None, "page": PAGE, "gated": True, "accept_terms": True},
+            "--folder DIR",
+        ),
+    ],
+)
+def test_what_must_not_be_used_is_told_with_the_fix(
+    tmp_path: Path, fields: dict[str, object], told: str
+) -> None:
+    source = make_source("a.jsonl", **fields)
+    settings = make_settings(tmp_path)
+    assert told in (why_not_allowed(source, settings) or "")
+    assert why_not_fetched(source, settings) == why_not_allowed(source, settings)
+
+
+def test_a_gated_source_needs_consent_and_a_credential(tmp_path: Path) -> None:
+    gated = make_source("a.jsonl", gated=True, accept_terms=True)
+    settings = make_settings(tmp_path)
+    assert why_not_allowed(gated, settings) is None
+    assert "set HF_TOKEN to a token" in (why_not_fetched(gated, settings) or "")
+    assert "set HF_TOKEN" in (why_not_fetched(gated, make_settings(tmp_path, hf_token=SecretStr(""))) or "")
+    assert why_not_fetched(gated, make_settings(tmp_path, hf_token=SecretStr("token"))) is None
+
+
+@pytest.mark.parametrize("is_hub", [True, False])
+def test_a_gated_source_in_a_folder_needs_consent_only(tmp_path: Path, is_hub: bool) -> None:
+    settings = make_settings(tmp_path, hub=tmp_path if is_hub else None)
+    fields = {} if is_hub else {"folder": tmp_path}
+    refusal = why_not_fetched(make_source("a.jsonl", gated=True, **fields), settings) or ""
+    assert "--accept-terms" in refusal and "HF_TOKEN" not in refusal
+    assert why_not_fetched(make_source("a.jsonl", gated=True, accept_terms=True, **fields), settings) is None
+
+
+def test_no_source_is_fetched_without_its_conditions_as_the_catalog_stands(tmp_path: Path) -> None:
+    catalog = load_catalog(make_settings(tmp_path))
+    for source in catalog.sources:
+        if source.gated or source.status is not Status.AVAILABLE:
+            assert why_not_fetched(source, make_settings(tmp_path)), source.id
+    for source in catalog.enabled:
+        assert why_not_fetched(source, make_settings(tmp_path)) is None, source.id
+
+
+def small_catalog() -> Catalog:
+    notes = make_source("a.jsonl")
+    exams = make_source(
+        {"path": "e.jsonl", "language": "en"},
+        id="exams",
+        title="Board Exams",
+        uses=["evaluation"],
+        gated=True,
+        derived_from=["Old Questions"],
+    )
+    gone = make_source("g.jsonl", id="gone", title="Gone", language="other", status="listed")
+    return Catalog((notes, exams, gone), (notes,))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "found"),
+    [
+        ({}, ["clinic_notes", "exams", "gone"]),
+        ({"state": State.ENABLED}, ["clinic_notes"]),
+        ({"state": State.AVAILABLE}, ["exams"]),
+        ({"state": State.GATED}, ["exams"]),
+        ({"state": State.LISTED}, ["gone"]),
+        ({"state": State.EXCLUDED}, []),
+        ({"language": Language.EN}, ["exams"]),
+        ({"language": Language.ZH}, ["clinic_notes", "exams"]),
+        ({"use": Use.EVALUATION}, ["exams"]),
+        ({"text": "old quest"}, ["exams"]),
+        ({"text": "CLINIC/"}, ["clinic_notes", "exams", "gone"]),
+        ({"text": "board", "state": State.LISTED}, []),
+    ],
+)
+def test_sources_are_found_by_state_language_use_and_name(
+    conditions: dict[str, object], found: list[str]
+) -> None:
+    assert [source.id for source in small_catalog().find(**conditions)] == found  # type: ignore[arg-type]
+
+
+def test_a_gated_source_has_two_states() -> None:
+    catalog = small_catalog()
+    assert catalog.states(catalog.get("exams")) == (State.AVAILABLE, State.GATED)
+    assert catalog.states(catalog.get("clinic_notes")) == (State.ENABLED,)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -58,10 +193,15 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_an_own_entry_cannot_take_a_built_in_id(tmp_path: Path) -> None:
     write(tmp_path / "a.yaml", ENTRY.replace("id: mine", "id: epfl_guidelines"))
-    with pytest.raises(CatalogError, match="rename them"):
+    with pytest.raises(CatalogError, match=r"a\.yaml:3: .* is taken by a built-in source; choose another"):
         load_catalog(Settings(home=tmp_path / "home", sources=tmp_path))
 
 
 def test_an_unknown_source_is_answered_with_where_to_look(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="medpipe sources"):
         load_catalog(Settings(home=tmp_path)).get("no_such")
+
+
+def test_a_choice_of_an_older_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / "sources.json").write_text('{"epfl_guidelines": {"enabled": false, "accept_size": true}}')
+    assert read_choices(tmp_path)["epfl_guidelines"] == Choice(enabled=False, accept_size=True)

@@ -31,9 +31,9 @@ LAID_OUT = {
 }
 PUBLISHED = {
     "nlp_guild_medical_data": 212,
-    "medicalgpt_sft": 661 + 167,
-    "bentsao": 4422,
-    "skywork_general": 148,
+    "real_medicalgpt_sft": 661 + 167,
+    "real_bentsao": 4422,
+    "real_skywork_general": 148,
 }
 """Rows as the data folder's own README counts them."""
 
@@ -65,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 def test_rows_in_are_rows_kept_plus_rows_rejected(finished: Finished) -> None:
     lake = Lake(finished.settings.lake)
-    for source in [*PUBLISHED, "tcm_book"]:
+    for source in [*PUBLISHED, "real_tcm_book"]:
         dataset = current(lake, "normalized", source)
         facts = dataset.manifest.facts
         rejected = pl.read_parquet(dataset.files("rejected/*.parquet"))

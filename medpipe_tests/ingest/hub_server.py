@@ -131,16 +131,24 @@ class Proxy:
     seen: list[Seen] = field(default_factory=list)
     statuses: deque[int] = field(default_factory=deque)
     """Answers to the next requests, one each."""
+    file_statuses: deque[int] = field(default_factory=deque)
+    """Answers to the next requests for the bytes of a file, one each."""
     every_status: int | None = None
     """Answer to every request."""
     error_code: str = ""
     """Goes with these answers, as the real hub has one for an unknown revision and so on."""
+    error_headers: dict[str, str] = field(default_factory=dict)
+    """Go with these answers too."""
+    gone: set[str] = field(default_factory=set)
+    """Names of files that are listed and not there."""
     token: str | None = None
     """What files need, as if the repository were gated."""
     cuts: deque[int] = field(default_factory=deque)
     """The next answers with bytes of a file end after so many bytes, one each."""
     stall_after: int | None = None
     """Answers with bytes of a file stop after so many bytes and wait."""
+    shorten: deque[int] = field(default_factory=deque)
+    """The next answers with bytes of a file are whole answers of so many bytes, one each."""
     spoil: bool = False
     """Bytes of files are sent with one of them changed."""
     stalled: threading.Event = field(default_factory=threading.Event)
@@ -179,6 +187,8 @@ def serve_proxy(upstream: str) -> Iterator[Proxy]:
             # A careless server that repeats the credential, which may reach neither a log nor an error.
             body = json.dumps({"error": f"refused {self.headers.get('authorization')}"}).encode()
             self.send_response(status)
+            for name, value in proxy.error_headers.items():
+                self.send_header(name, value)
             if code:
                 self.send_header("X-Error-Code", code)
             self.send_header("Content-Length", str(len(body)))
@@ -195,8 +205,12 @@ def serve_proxy(upstream: str) -> Iterator[Proxy]:
                 self.refuse(
                     proxy.statuses.popleft() if proxy.statuses else proxy.every_status or 0, proxy.error_code
                 )
+            elif proxy.file_statuses and seen.is_bytes:
+                self.refuse(proxy.file_statuses.popleft())
             elif proxy.token and "/resolve/" in self.path and token != proxy.token:
                 self.refuse(403 if token else 401, "GatedRepo")
+            elif "/resolve/" in self.path and self.path.rsplit("/", 1)[-1] in proxy.gone:
+                self.refuse(404, "EntryNotFound")
             else:
                 self.forward(seen)
 
@@ -211,6 +225,8 @@ def serve_proxy(upstream: str) -> Iterator[Proxy]:
             if status == 200 and seen.is_bytes:
                 if proxy.spoil:
                     body = body[:-2] + b"#" + body[-1:]
+                if proxy.shorten:
+                    body = body[: proxy.shorten.popleft()]
                 if seen.range:
                     body, status = body[int(seen.range.removeprefix("bytes=").removesuffix("-")) :], 206
             if self.command == "GET":

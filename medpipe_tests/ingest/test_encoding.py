@@ -42,6 +42,19 @@ def test_enough_evidence_ends_the_reading(tmp_path: Path, monkeypatch: pytest.Mo
     assert detect_encoding(write(tmp_path, (TEXT * 100).encode("gb18030") + b"\xff" * 5_000)) == "gb18030"
 
 
+@pytest.mark.parametrize("repeats", [1, 5_000])
+def test_english_text_of_windows(tmp_path: Path, repeats: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_CHUNK_BYTES", 1_001)
+    data = (
+        "Don\u2019t take 5 \u00b5g \u2013 caf\u00e9; Sj\u00f6gren, M\u00e9ni\u00e8re.\n" * repeats
+    ).encode("cp1252")
+    assert detect_encoding(write(tmp_path, data)) == "cp1252"
+
+
+def test_english_text_with_damage_stays_utf8(tmp_path: Path) -> None:
+    assert detect_encoding(write(tmp_path, b"take one\n" * 50 + b"\xff\n" + b"take two\n" * 50)) == "utf-8"
+
+
 @pytest.mark.parametrize("data", [b"", b"plain ASCII\n", "\ufffd published as such".encode()])
 def test_utf8_where_nothing_speaks_against_it(tmp_path: Path, data: bytes) -> None:
     assert detect_encoding(write(tmp_path, data)) == "utf-8"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import multiprocessing
 import random
 import traceback
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +153,45 @@ def test_a_new_commit_is_taken_only_with_refresh(hub: Hub, lake: Lake) -> None:
     assert get(lake, hub.url, id="other").revision == commit
 
 
+def test_a_file_that_vanished_from_the_new_revision(hub: Hub, lake: Lake) -> None:
+    hub.repository.commit({"brief.jsonl": b"{}\n"})
+    old = get(lake, hub.url, "train.jsonl", "brief.jsonl")
+    hub.repository.git("rm", "--quiet", "brief.jsonl")
+    hub.repository.git("commit", "--quiet", "--message", "remove")
+    moved = hub.repository.git("rev-parse", "HEAD")
+    with pytest.raises(FetchError, match=rf"no file of {REPOSITORY} at {moved} matches 'brief\.jsonl'"):
+        get(lake, hub.url, "train.jsonl", "brief.jsonl", refresh=True)
+    assert current(lake, "raw", "clinic_notes").digest == old.revision
+    assert locked_commit(lake, repository=REPOSITORY, revision="main") == old.revision
+    again = get(lake, hub.url, "train.jsonl", "brief.jsonl")
+    assert (again.reused, contents(again)["brief.jsonl"]) == (True, b"{}\n")
+
+
+def test_a_listed_file_that_is_not_there(hub: Hub, proxy: Proxy, lake: Lake) -> None:
+    kept = get(lake, proxy.url, revision=hub.first)
+    proxy.gone.add("large.jsonl")
+    with pytest.raises(
+        FetchError, match=rf"large\.jsonl of {REPOSITORY}, which was listed at revision {hub.first}, is not"
+    ):
+        get(lake, proxy.url, "train.jsonl", "large.jsonl", revision=hub.first)
+    assert current(lake, "raw", "clinic_notes").path == kept.path
+    proxy.gone.clear()
+    whole = get(lake, proxy.url, "train.jsonl", "large.jsonl", revision=hub.first)
+    assert contents(whole) == {"train.jsonl": TRAIN, "large.jsonl": LARGE}
+
+
+def test_a_sha1_that_the_catalog_states(hub: Hub, proxy: Proxy, lake: Lake) -> None:
+    old = get(lake, proxy.url, revision=hub.first)
+    found, wrong = hashlib.sha1(TRAIN * 2).hexdigest(), "0" * 40
+    with pytest.raises(FetchError, match=rf"train\.jsonl has the SHA-1 {found}.* expects {wrong}"):
+        get(lake, proxy.url, {"path": "train.jsonl", "sha1": wrong}, revision=hub.second)
+    assert current(lake, "raw", "clinic_notes").digest == old.revision
+    asked = len(proxy.downloads)
+    snapshot = get(lake, proxy.url, {"path": "train.jsonl", "sha1": found}, revision=hub.second)
+    assert contents(snapshot) == {"train.jsonl": TRAIN * 2}
+    assert len(proxy.downloads) == asked, "the bytes had arrived already"
+
+
 def test_a_refresh_that_fails_changes_nothing(hub: Hub, proxy: Proxy, lake: Lake, waits: list[float]) -> None:
     old = get(lake, proxy.url)
     hub.change(random.Random(9).randbytes(100))
@@ -196,13 +238,14 @@ class TestToken:
     def test_a_gated_set(self, hub: Hub, proxy: Proxy, lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         proxy.token = TOKEN
-        fields = {"gated": True, "accept_terms": True, "revision": hub.first}
-        with pytest.raises(FetchError) as refused:
-            get(lake, proxy.url, **fields)
         page = f"https://huggingface.co/datasets/{REPOSITORY}"
+        # The catalog does not know yet that the publisher asks for consent.
+        with pytest.raises(FetchError) as refused:
+            get(lake, proxy.url, revision=hub.first)
         assert str(refused.value).startswith(
             f"{REPOSITORY} is gated: accept its terms at {page}, then set HF_TOKEN"
         )
+        fields = {"gated": True, "accept_terms": True, "revision": hub.first}
         wrong = TOKEN + "wrong"
         messages: list[str] = []
         with pytest.raises(FetchError, match="the HF_TOKEN that is set has no access") as refused:
@@ -210,6 +253,7 @@ class TestToken:
         assert find_current(lake, "raw", "clinic_notes") is None
         snapshot = get(lake, proxy.url, token=TOKEN, messages=messages, **fields)
         assert contents(snapshot) == {"train.jsonl": TRAIN}
+        assert get(lake, proxy.url, **fields).reused, "what is there needs no credential"
         assert {seen.token for seen in proxy.seen} == {None, wrong, TOKEN}
         told = "".join([*messages, caplog.text, *traceback.format_exception(refused.value)])
         assert "train.jsonl" in told
@@ -217,6 +261,23 @@ class TestToken:
         stored = [path.read_bytes() for path in lake.root.rglob("*") if path.is_file()]
         assert len(stored) > 2
         assert not any(TOKEN.encode() in content for content in stored)
+
+    @pytest.mark.parametrize(
+        ("consent", "token", "message"),
+        [
+            ({}, None, "is gated: accept the publisher's terms"),
+            ({}, TOKEN, "is gated: accept the publisher's terms"),
+            ({"accept_terms": True}, None, "is gated: set HF_TOKEN"),
+            ({"accept_terms": True}, "", "is gated: set HF_TOKEN"),
+        ],
+    )
+    def test_nobody_is_asked_without_consent_and_credential(
+        self, proxy: Proxy, lake: Lake, consent: dict[str, bool], token: str | None, message: str
+    ) -> None:
+        with pytest.raises(FetchError, match=message):
+            get(lake, proxy.url, token=token, gated=True, **consent)
+        assert proxy.seen == []
+        assert find_current(lake, "raw", "clinic_notes") is None
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_refused_at_the_door(self, proxy: Proxy, lake: Lake, status: int) -> None:
@@ -292,6 +353,23 @@ class TestInterrupted:
         assert ranges == [None, *(f"bytes={150_000 * n}-" for n in range(1, 10))]
         assert any("from byte 1,350,000 of 1,500,000" in message for message in messages)
 
+    def test_an_answer_that_ends_early(self, hub: Hub, proxy: Proxy, lake: Lake, waits: list[float]) -> None:
+        # The server means it to be whole: only the size that the hub states tells.
+        proxy.shorten.extend([600_000, 0])
+        snapshot = get(lake, proxy.url, "more/big one.jsonl", revision=hub.first)
+        assert contents(snapshot) == {"more/big one.jsonl": BIG}
+        assert [seen.range for seen in proxy.seen if seen.is_bytes] == [
+            None,
+            "bytes=600000-",
+            "bytes=600000-",
+        ]
+        proxy.shorten.extend([100] * 9)
+        with pytest.raises(
+            FetchError, match=r"large\.jsonl of clinic/notes: the answer ended before the file did, again"
+        ):
+            get(lake, proxy.url, "large.jsonl", revision=hub.first)
+        assert current(lake, "raw", "clinic_notes").path == snapshot.path
+
     def test_a_connection_that_brings_nothing(
         self, hub: Hub, proxy: Proxy, lake: Lake, waits: list[float]
     ) -> None:
@@ -315,18 +393,65 @@ def test_a_full_disk(hub: Hub, lake: Lake) -> None:
     assert find_current(lake, "raw", "clinic_notes") is None
 
 
+def _in_seconds(seconds: float) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
 class TestRetries:
     def test_a_busy_hub(self, hub: Hub, proxy: Proxy, lake: Lake, waits: list[float]) -> None:
-        proxy.statuses.extend([429, 503])
+        proxy.statuses.extend([429, 500, 503])
         messages: list[str] = []
         assert contents(get(lake, proxy.url, revision=hub.first, messages=messages)) == {"train.jsonl": TRAIN}
-        assert waits == [1.0, 2.0]
+        assert waits == [1.0, 2.0, 4.0]
         assert f"{REPOSITORY}: the hub answered 429; try 2 of 5 in 1 s" in messages
+        assert f"{REPOSITORY}: the hub answered 500; try 3 of 5 in 2 s" in messages
 
-    def test_a_hub_that_stays_busy(self, proxy: Proxy, lake: Lake, waits: list[float]) -> None:
-        proxy.every_status = 503
+    def test_in_the_middle_of_the_files(self, hub: Hub, proxy: Proxy, lake: Lake, waits: list[float]) -> None:
+        proxy.file_statuses.extend([500, 429])
+        snapshot = get(lake, proxy.url, "train.jsonl", "large.jsonl", revision=hub.first)
+        assert contents(snapshot) == {"train.jsonl": TRAIN, "large.jsonl": LARGE}
+        assert waits == [1.0, 2.0]
+
+    @pytest.mark.parametrize(
+        ("headers", "expected"),
+        [
+            ({"Retry-After": "7"}, 7),
+            ({"Retry-After": "100000"}, 300),
+            ({"Retry-After": "soon"}, 1),
+            ({"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}, 55),
+            ({}, 1),
+        ],
+    )
+    def test_a_hub_that_says_how_long(
+        self,
+        hub: Hub,
+        proxy: Proxy,
+        lake: Lake,
+        waits: list[float],
+        headers: dict[str, str],
+        expected: float,
+    ) -> None:
+        proxy.error_headers = headers
+        proxy.statuses.append(429)
+        assert contents(get(lake, proxy.url, revision=hub.first)) == {"train.jsonl": TRAIN}
+        assert waits == [expected]
+
+    def test_a_hub_that_says_until_when(self, hub: Hub, proxy: Proxy, lake: Lake, waits: list[float]) -> None:
+        proxy.error_headers = {"Retry-After": _in_seconds(40)}
+        proxy.statuses.append(429)
+        get(lake, proxy.url, revision=hub.first)
+        assert 30 <= waits[0] <= 40
+        # A date that has passed asks for nothing.
+        proxy.error_headers = {"Retry-After": _in_seconds(-40)}
+        proxy.statuses.append(503)
+        get(lake, proxy.url, revision=hub.second)
+        assert waits[1:] == [1.0]
+
+    @pytest.mark.parametrize("status", [429, 500, 503])
+    def test_a_hub_that_stays_busy(self, proxy: Proxy, lake: Lake, waits: list[float], status: int) -> None:
+        proxy.every_status = status
         with pytest.raises(
-            FetchError, match=r"127\.0\.0\.1:\d+ answered 503 for clinic/notes again and again"
+            FetchError, match=rf"127\.0\.0\.1:\d+ answered {status} for clinic/notes again and again"
         ):
             get(lake, proxy.url)
         assert waits == [1.0, 2.0, 4.0, 8.0]

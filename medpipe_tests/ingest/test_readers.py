@@ -13,34 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medpipe.catalog.source import FileFormat
-from medpipe.ingest import json_array, lines, text
-from medpipe.ingest.readers import BrokenRow, IngestError, matching_files, read_rows
-from medpipe_tests.shared_data import shared_data
-
-
-def read(path: Path, file_format: FileFormat = FileFormat.AUTO) -> tuple[list[Any], list[BrokenRow]]:
-    """All values and broken rows; every row number must occur once, in order."""
-    values: list[Any] = []
-    broken: list[BrokenRow] = []
-    numbers: list[int] = []
-    for batch in read_rows(path, file_format=file_format, batch_rows=3):
-        assert len(batch.rows) == len(batch.values)
-        assert 0 < len(batch.rows) + len(batch.broken) <= 3
-        values += batch.values
-        broken += batch.broken
-        numbers += sorted([*batch.rows, *(row.row for row in batch.broken)])
-    assert numbers == list(range(len(numbers)))
-    return values, broken
-
-
-def write(folder: Path, name: str, data: bytes | str, encoding: str = "utf-8") -> Path:
-    path = folder / name
-    path.write_bytes(data.encode(encoding) if isinstance(data, str) else data)
-    return path
-
-
-def reasons(broken: list[BrokenRow]) -> list[tuple[int, str]]:
-    return [(row.row, row.reason) for row in broken]
+from medpipe.ingest import lines, text, text_window
+from medpipe.ingest.readers import IngestError, matching_files, read_rows
+from medpipe_tests.ingest.reading import read, reasons, write
 
 
 class TestJsonLines:
@@ -119,8 +94,20 @@ class TestJsonLines:
         assert reasons(broken) == [(0, "broken_json")]
         assert len(broken[0].raw) == 2000
 
-    def test_a_pretty_printed_object_is_broken_rows(self, tmp_path: Path) -> None:
-        values, broken = read(write(tmp_path, "a.json", '{\n  "a": {\n    "b": 1\n  }\n}\n'))
+    def test_a_comma_after_the_object_is_left_out(self, tmp_path: Path) -> None:
+        data = '{"a": "咳,"}, \r\n{"a": 2},\n{"a": },\n,\n{"a": 3}\n'
+        for encoding in ("utf-8", "gb18030"):
+            values, broken = read(write(tmp_path, "a.json", data, encoding))
+            assert values == [{"a": "咳,"}, {"a": 2}, {"a": 3}]
+            assert reasons(broken) == [(2, "broken_json")]
+
+    def test_carriage_returns_within_a_line_do_not_split_it(self, tmp_path: Path) -> None:
+        values, broken = read(write(tmp_path, "a.jsonl", b'{"a": "x\r - y"}\n{"a":\r2}\r\n'))
+        assert (values, broken) == ([{"a": "x\r - y"}, {"a": 2}], [])
+
+    def test_a_pretty_printed_object_declared_as_lines_is_broken_rows(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.json", '{\n  "a": {\n    "b": 1\n  }\n}\n')
+        values, broken = read(path, FileFormat.JSONL)
         assert values == []
         assert {row.reason for row in broken} == {"broken_json"}
 
@@ -211,12 +198,12 @@ class TestJsonArray:
         data = json.dumps(elements, ensure_ascii=ascii_only, indent=indent)
         path = write(tmp_path_factory.mktemp("array"), "a.json", data)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(json_array, "CHUNK_BYTES", chunk)
+            patch.setattr(text_window, "CHUNK_BYTES", chunk)
             assert read(path, FileFormat.JSON_ARRAY) == (elements, [])
 
     @pytest.mark.parametrize("chunk", [1, 2, 3, 5])
     def test_numbers_cut_anywhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-        monkeypatch.setattr(json_array, "CHUNK_BYTES", chunk)
+        monkeypatch.setattr(text_window, "CHUNK_BYTES", chunk)
         path = write(tmp_path, "a.json", "[0.5,-1e+3,1234,1.5E-2,-0]")
         assert read(path, FileFormat.JSON_ARRAY) == ([0.5, -1000.0, 1234, 0.015, 0], [])
 
@@ -276,33 +263,44 @@ class TestText:
         assert values == ["one", "two"]
         assert reasons(broken) == [(1, "line_too_long")]
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+    def test_records(self, tmp_path: Path, encoding: str) -> None:
+        data = "\nid=1\r\n病人：\n\n头痛\n\nid=2\n医生：x\rid=3\n id=4\n"
+        path = write(tmp_path, "a.txt", data, encoding)
+        expected = ["id=1\n病人：\n\n头痛", "id=2\n医生：x\rid=3\n id=4"]
+        assert read(path, record_start=r"^id=\d+$") == (expected, [])
+
+    def test_what_stands_before_the_first_record_is_one(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.txt", "书名：甲\n<目录>卷一\nx\n<目录>卷二\n")
+        values, broken = read(path, FileFormat.TEXT_RECORDS, record_start="<目录>")
+        assert (values, broken) == (["书名：甲", "<目录>卷一\nx", "<目录>卷二"], [])
+
+    def test_an_illegal_byte_costs_one_record(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.txt", b"#1\nx\n#2\n" + "头痛发热".encode() + b"\xff\n#3\ny\n")
+        values, broken = read(path, record_start="#")
+        assert values == ["#1\nx", "#3\ny"]
+        assert reasons(broken) == [(1, "encoding")]
+
+    @pytest.mark.parametrize(
+        ("start", "complaint"),
+        [
+            ("(", r"'record_start: \(' is no regular expression"),
+            ("^## ", r"a\.txt: no line matches 'record_start: \^## '.*text_document"),
+            (None, r"a\.txt is declared text in records; say in 'record_start'"),
+        ],
+    )
+    def test_a_wrong_start_is_named(self, tmp_path: Path, start: str | None, complaint: str) -> None:
+        with pytest.raises(IngestError, match=complaint):
+            read(write(tmp_path, "a.txt", "# one\n"), FileFormat.TEXT_RECORDS, record_start=start)
+
+    def test_no_records_in_a_blank_file(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.txt", "\n \n")
+        assert read(path, FileFormat.TEXT_RECORDS, record_start="#") == ([], [])
+
     def test_document(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.txt", "书名：甲\r\n\r\n内容\r\n", "gb18030")
         assert read(path, FileFormat.TEXT_DOCUMENT) == (["书名：甲\n\n内容"], [])
         assert read(write(tmp_path, "b.txt", " \n\n"), FileFormat.TEXT_DOCUMENT) == ([], [])
-
-
-class TestAuto:
-    @pytest.mark.parametrize(
-        ("name", "data", "expected"),
-        [
-            ("a.json", '{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
-            ("a.json", '  \n[{"a": 1},\n{"a": 2}]', [{"a": 1}, {"a": 2}]),
-            ("a.jsonl", '[{"a": 1}, {"a": 2}]', [{"a": 1}, {"a": 2}]),
-            ("a.jsonl", '["x"]\n["y"]\n', [["x"], ["y"]]),
-            ("a.jsonl", '["x"]\n', [["x"]]),
-            ("a.json", '["x"]\n', ["x"]),
-            ("wiki_00", '{"a": 1}\n', [{"a": 1}]),
-            ("a.TXT", '{"a": 1}\n', ['{"a": 1}']),
-            ("a.json", "", []),
-        ],
-    )
-    def test_format_by_content(self, tmp_path: Path, name: str, data: str, expected: list[Any]) -> None:
-        assert read(write(tmp_path, name, data)) == (expected, [])
-
-    def test_an_unknown_suffix_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(IngestError, match=r"a\.csv: no format .*'\.csv'.*set 'format'"):
-            read(write(tmp_path, "a.csv", "a,b\n"))
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
@@ -310,6 +308,13 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read(tmp_path / "gone.json")
     with pytest.raises(IngestError, match="is a folder"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("max_rows", [1, 3, 4, 7, None])
+def test_no_more_rows_than_asked_for(tmp_path: Path, max_rows: int | None) -> None:
+    path = write(tmp_path, "a.jsonl", "1\n2\nbroken\n4\n5\n")
+    values, broken = read(path, max_rows=max_rows)
+    assert len(values) + len(broken) == min(max_rows or 5, 5)
 
 
 def test_a_batch_ends_early_where_rows_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,56 +354,3 @@ def test_matching_files(tmp_path: Path, pattern: str, expected: list[str]) -> No
 def test_matching_files_of_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(IngestError, match="is missing"):
         matching_files(tmp_path / "gone", "*")
-
-
-@pytest.mark.parametrize(
-    ("path", "file_format", "rows"),
-    [
-        ("nlp-guild_medical-data/medical.json", FileFormat.AUTO, 212),
-        ("nlp-guild_medical-data/medical.gb18030.json", FileFormat.AUTO, 64),
-        ("nlp-guild_medical-data/heart_array.json", FileFormat.AUTO, 16),
-        ("nlp-guild_medical-data/heart_lines_dup.json", FileFormat.AUTO, 32),
-        ("bentsao/llama_data.json", FileFormat.AUTO, 4422),
-        ("bentsao/liver_cancer.json", FileFormat.AUTO, 628),
-        ("skywork/zh_general.jsonl", FileFormat.AUTO, 148),
-        ("skywork/zh_news.jsonl", FileFormat.AUTO, 278),
-        ("comparison-gpt4/comparison_gpt4_data_zh.json", FileFormat.AUTO, 700),
-        ("caregpt/drug.json", FileFormat.AUTO, 1343),
-        ("caregpt/Hospital Guide/导诊指导.json", FileFormat.AUTO, 40),
-        ("apollo-medbase/guidelines_en_1.dev.jsonl", FileFormat.AUTO, 60),
-        ("apollo-medbase/Medical_Book_zh_sampled.json", FileFormat.AUTO, 62),
-        ("shibing624_medical/rag/medical_corpus.txt", FileFormat.JSONL, 53),
-        ("shibing624_medical/reward/test.json", FileFormat.AUTO, 60),
-        ("toyhom_chinese-medical-dialogue/内科.txt", FileFormat.TEXT_BLOCKS, 1631),
-        ("wikipedia-zh/wiki_00", FileFormat.AUTO, 64),
-        ("thucnews/dev.txt", FileFormat.AUTO, 10000),
-        ("wikitext-2/valid.txt", FileFormat.AUTO, 2461),
-    ],
-)
-def test_published_counts_of_real_files(path: str, file_format: FileFormat, rows: int) -> None:
-    values, broken = read(shared_data(path), file_format)
-    assert broken == []
-    assert len(values) == rows
-
-
-def test_real_lines_with_trailing_commas_are_each_kept_aside() -> None:
-    values, broken = read(shared_data("llm-pretrain-finetune/data_sft/harmlessness.json"))
-    assert len(values) + len(broken) == 19
-    assert {row.reason for row in broken} == {"broken_json"}
-
-
-def test_real_books_as_documents() -> None:
-    books = matching_files(shared_data("tcm-ancient-books"), "*.txt")
-    assert len(books) == 29
-    broken_books = {}
-    for path in books:
-        values, broken = read(path, FileFormat.TEXT_DOCUMENT)
-        assert len(values) + len(broken) == 1
-        if broken:
-            broken_books[path.name] = broken[0]
-        else:
-            assert "\ufffd" not in values[0]
-            assert "<篇名>" in values[0]
-    assert list(broken_books) == ["203-婴童类萃.txt"]
-    assert broken_books["203-婴童类萃.txt"].reason == "encoding"
-    assert "offset 27395 " in broken_books["203-婴童类萃.txt"].detail

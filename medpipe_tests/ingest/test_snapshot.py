@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
+from medpipe.catalog.selection import Choice, with_choice
+from medpipe.ingest.choice import lookup_files
 from medpipe.ingest.errors import FetchError
+from medpipe.ingest.patterns import path_matches
 from medpipe.ingest.readers import matching_files
 from medpipe.ingest.revisions import lock_commit, locked_commit
 from medpipe.ingest.snapshot import FetchedSnapshot, fetch
@@ -78,6 +82,7 @@ def test_folder_hub(fetcher: Fetcher, lake: Lake) -> None:
         "revision": snapshot.revision,
         "origin": "folder",
         "files": {"train.jsonl": ["train.jsonl"], "more/*.jsonl": ["more/a.jsonl", "more/b.jsonl"]},
+        "resolved": [],
         "missing": [],
     }
     assert current(lake, "raw", "clinic_notes").path == snapshot.path
@@ -143,15 +148,73 @@ def test_a_name_that_the_lake_needs(fetcher: Fetcher, hub: Path) -> None:
         fetcher("manifest.json")
 
 
+@pytest.mark.parametrize("name", ["/etc/hosts.jsonl", "../secret.jsonl", "a//b.jsonl", "a/../../b.jsonl"])
+def test_a_name_that_leads_out_of_the_repository_never_matches(name: str) -> None:
+    for pattern in ("**", "**/*.jsonl", name):
+        assert not path_matches(name, pattern)
+
+
 def test_a_source_that_must_not_be_fetched(fetcher: Fetcher, lake: Lake) -> None:
     with pytest.raises(FetchError, match="is only listed"):
         fetcher("train.jsonl", status="listed")
+    with pytest.raises(FetchError, match=r"is excluded.*: answers are links"):
+        fetcher("train.jsonl", status="excluded", status_note="answers are links")
     with pytest.raises(FetchError, match="is gated: accept"):
         fetcher("train.jsonl", gated=True)
     with pytest.raises(FetchError, match="--accept-size"):
         fetcher("train.jsonl", size_bytes=6_000_000_000)
     assert not lake.root.exists()
     assert fetcher("train.jsonl", gated=True, accept_terms=True).path.is_dir()
+
+
+def test_a_source_that_a_person_fetches(tmp_path: Path, lake: Lake) -> None:
+    page = "https://example.org/notes"
+    source = make_source("*.jsonl", status="manual", page=page, repository=None)
+    with pytest.raises(FetchError, match=rf"get it from {page}, then .*enable clinic_notes --folder DIR"):
+        fetch(source, lake=lake, settings=make_settings(tmp_path))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.jsonl").write_text("{}\n")
+    chosen = with_choice(source, Choice(folder=tmp_path / "mine"))
+    snapshot = fetch(chosen, lake=lake, settings=make_settings(tmp_path))
+    assert contents(snapshot) == {"a.jsonl": "{}\n"}
+    assert snapshot.dataset.manifest.facts["origin"] == "local"
+
+
+class TestSha1:
+    RIGHT = hashlib.sha1(FILES["train.jsonl"].encode()).hexdigest()
+    WRONG = "0" * 40
+
+    def test_the_stated_one(self, fetcher: Fetcher) -> None:
+        file = {"path": "train.jsonl", "sha1": self.RIGHT}
+        assert contents(fetcher(file)) == {"train.jsonl": FILES["train.jsonl"]}
+        assert fetcher(file).reused
+
+    def test_another_one_keeps_what_was_there(self, fetcher: Fetcher) -> None:
+        kept = fetcher("more/a.jsonl")
+        with pytest.raises(
+            FetchError,
+            match=rf"train\.jsonl has the SHA-1 {self.RIGHT}.* expects {self.WRONG}.*correct 'sha1'",
+        ):
+            fetcher({"path": "train.jsonl", "sha1": self.WRONG})
+        assert current(fetcher.lake, "raw", "clinic_notes").path == kept.path
+
+    def test_a_file_that_is_there_already_is_checked_once_it_is_stated(self, fetcher: Fetcher) -> None:
+        kept = fetcher("train.jsonl")
+        with pytest.raises(FetchError, match="has the SHA-1"):
+            fetcher({"path": "train.jsonl", "sha1": self.WRONG})
+        assert contents(kept) == {"train.jsonl": FILES["train.jsonl"]}
+        assert fetcher({"path": "train.jsonl", "sha1": self.RIGHT}).revision == kept.revision
+
+
+def test_the_files_of_a_lookup_are_fetched_too(fetcher: Fetcher) -> None:
+    lookup = {"path": "more/*.jsonl", "key": "id", "take": ["text"]}
+    snapshot = fetcher({"path": "train.jsonl", "lookup": lookup})
+    assert set(contents(snapshot)) == {"train.jsonl", "more/a.jsonl", "more/b.jsonl"}
+    assert snapshot.dataset.manifest.facts["files"]["more/*.jsonl"] == ["more/a.jsonl", "more/b.jsonl"]
+    (file,) = make_source({"path": "train.jsonl", "lookup": lookup}).files
+    assert [path.name for path in lookup_files(snapshot.dataset, file)] == ["a.jsonl", "b.jsonl"]
+    with pytest.raises(FetchError, match=r"matches 'none\.csv'; correct 'files'"):
+        fetcher({"path": "train.jsonl", "lookup": lookup | {"path": "none.csv"}})
 
 
 def test_a_repository_that_the_folder_hub_lacks(fetcher: Fetcher) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from medpipe.lake import parquet
 from medpipe.lake.digest import FrameDigest, digest_value, sha256_file
 from medpipe.lake.parquet import ROW_GROUP_ROWS, ParquetSink, scan_parts
 
@@ -49,6 +50,19 @@ def write(path: Path, frames: list[pl.DataFrame]) -> str:
         for frame in frames:
             sink.write(frame)
     return sink.content.hexdigest()
+
+
+def test_the_digest_may_be_of_some_columns_that_say_all(tmp_path: Path) -> None:
+    frame = rows(10)
+    whole = FrameDigest()
+    whole.update(frame.select("id", "tier"))
+    digests = set()
+    for name, written in (("a", frame), ("b", frame.with_columns(row=pl.col("row") + 1))):
+        with ParquetSink(tmp_path / name, schema=SCHEMA, digest_columns=["id", "tier"]) as sink:
+            sink.write(written)
+        assert_frame_equal(pl.read_parquet(tmp_path / name), written)
+        digests.add(sink.content.hexdigest())
+    assert digests == {whole.hexdigest()}
 
 
 @given(st.lists(st.integers(1, 19_999), max_size=6))
@@ -95,11 +109,32 @@ def test_what_is_written_is_read_back_with_its_types(tmp_path: Path) -> None:
     path = tmp_path / "part.parquet"
     write(path, [frame.slice(0, 3), frame.slice(3)])
     assert_frame_equal(scan_parts([path], schema=SCHEMA).collect(), frame)
+    assert group_rows(path) == [ROW_GROUP_ROWS, 20_000 - ROW_GROUP_ROWS]
+
+
+def group_rows(path: Path) -> list[int]:
     groups = pq.ParquetFile(path).metadata
-    assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [
-        ROW_GROUP_ROWS,
-        20_000 - ROW_GROUP_ROWS,
-    ]
+    return [groups.row_group(n).num_rows for n in range(groups.num_row_groups)]
+
+
+@given(st.lists(st.integers(1, 299), max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_long_rows_make_small_groups_however_they_come(cuts: list[int]) -> None:
+    """Or the rows that wait for their group to fill would take ever more memory."""
+    long = pl.when(pl.col("row") % 10 == 0).then(pl.lit("长" * 1_000)).otherwise(pl.lit("短"))
+    frame = rows(300).with_columns(
+        turns=pl.concat_list(pl.struct(role=pl.lit("user"), content=long), pl.col("turns").list.first())
+    )
+    edges = [0, *sorted(cuts), frame.height]
+    pieces = [frame.slice(start, end - start) for start, end in pairwise(edges)]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "ROW_GROUP_BYTES", 9_000)
+        whole, cut = Path(folder) / "whole.parquet", Path(folder) / "cut.parquet"
+        assert write(whole, [frame]) == write(cut, pieces)
+        assert sha256_file(whole) == sha256_file(cut)
+        assert_frame_equal(pl.read_parquet(cut).match_to_schema(SCHEMA), frame)
+        # A group ends at its third long row.
+        assert group_rows(cut) == [21, *[30] * 9, 9]
 
 
 def test_no_rows_and_no_parts_have_the_schema_too(tmp_path: Path) -> None:

@@ -13,14 +13,6 @@ from medpipe.lake.manifest import Manifest, Recipe
 from medpipe.records.kinds import Kind
 from medpipe.records.schemas import SCHEMAS, Rejected
 
-KINDS = {
-    "text": Kind.DOCUMENT,
-    "fields": Kind.DOCUMENT,
-    "question_answer": Kind.CONVERSATION,
-    "turns": Kind.CONVERSATION,
-    "preference": Kind.PREFERENCE,
-}
-
 
 def make_source(*files: str | dict[str, Any], layout: dict[str, Any], **more: Any) -> Source:
     """A local source; a file given by its pattern alone is of the domain `disease`."""
@@ -30,7 +22,6 @@ def make_source(*files: str | dict[str, Any], layout: dict[str, Any], **more: An
         "description": "For tests.",
         "folder": ".",
         "files": [{"path": f, "domain": "disease"} if isinstance(f, str) else f for f in files],
-        "kind": KINDS[layout["layout"]],
         "layout": layout,
         "language": "zh",
         "licence": {"name": "Apache-2.0"},

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from medpipe.ingest.readers import RowBatch, read_rows
 from medpipe.lake.dataset import find_current
 from medpipe.lake.layout import Lake
 from medpipe.normalize import parts, run
-from medpipe.normalize.run import NormalizeError, normalize_source
+from medpipe.normalize.errors import NormalizeError
+from medpipe.normalize.files import opened_files
+from medpipe.normalize.run import normalize_source
 from medpipe.records.keys import record_ids
 from medpipe.records.kinds import Kind
 from medpipe_tests.normalize.sources import check_funnel, make_raw, make_source, records_of, rejected_of
@@ -70,7 +75,7 @@ def test_rows_become_records_or_rejections(raw: Path, lake: Lake) -> None:
 
     rejected = rejected_of(built.dataset)
     assert rejected["row"].to_list() == [3, 4]
-    assert rejected["reason"].to_list() == ["broken_json", "unexpected_type"]
+    assert rejected["reason"].to_list() == ["broken_json", "no_known_field"]
     assert rejected["raw"].to_list() == ['{"name": "断', "甲病"]
     assert built.dataset.manifest.recipe.inputs == {"raw": "rev1"}
     assert find_current(lake, "normalized", "a_source") == built.dataset
@@ -122,6 +127,29 @@ def test_batches_and_threads_do_not_change_the_content(
     assert digest_and_text() == whole
 
 
+def test_only_a_few_batches_are_held_at_a_time(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (raw / "long.jsonl").write_text("".join(f'{{"name": "第{i}种病"}}\n' for i in range(40)))
+    read, taken = 0, 0
+
+    def counted(*args: Any, **options: Any) -> Iterator[RowBatch]:
+        nonlocal read
+        for batch in read_rows(*args, **options):
+            read += 1
+            yield batch
+
+    monkeypatch.setattr(run, "read_rows", counted)
+    monkeypatch.setattr(run, "BATCH_ROWS", 1)
+    source = make_source("long.jsonl", layout=FIELDS)
+    held = []
+    with closing(opened_files(source, make_raw(raw))) as files, ThreadPoolExecutor(run.WORKERS) as pool:
+        for path, origin in files:
+            for _ in run.normalized_batches(path, origin, pool, None):
+                taken += 1
+                held.append(read - taken)
+    assert (read, taken) == (40, 40)
+    assert max(held) <= run.WORKERS
+
+
 def test_parts_have_a_bounded_number_of_rows(raw: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_ROWS", 2)
     dataset = normalize_source(make_source("medical.json", layout=FIELDS), make_raw(raw), lake=lake).dataset
@@ -142,7 +170,7 @@ def test_a_source_of_junk_alone_is_still_a_data_set(tmp_path: Path, lake: Lake) 
         make_source("junk.jsonl", layout={"layout": "turns"}), make_raw(tmp_path), lake=lake
     ).dataset
     facts = check_funnel(dataset)
-    assert facts["rejected_by_reason"] == {"broken_json": 1, "unexpected_type": 1}
+    assert facts["rejected_by_reason"] == {"broken_json": 1, "missing_field": 1}
     assert records_of(dataset).height == 0
 
 

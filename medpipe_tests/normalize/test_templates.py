@@ -31,6 +31,16 @@ def test_one_round_follows_the_setting_and_more_are_always_c(template: Template 
     assert rendered.columns == ["system", "turns", "text"]
 
 
+@pytest.mark.parametrize("template", [None, *Template])
+def test_calls_of_tools_have_names_of_their_own(template: Template | None) -> None:
+    roles = ["user", "function", "observation", "assistant"]
+    turns = [{"role": role, "content": f"第{i}句"} for i, role in enumerate(roles, start=1)]
+    frame = pl.LazyFrame({"turns": [turns]}, schema={"turns": pl.List(TURN)})
+    assert render_conversations(frame, template).collect()["text"].to_list() == [
+        "[User] 第1句\n[Function] 第2句\n[Observation] 第3句\n[Assistant] 第4句"
+    ]
+
+
 def test_no_conversations_give_no_text() -> None:
     frame = pl.LazyFrame({"turns": []}, schema={"turns": pl.List(TURN)})
     assert render_conversations(frame, None).collect().schema["text"] == pl.String

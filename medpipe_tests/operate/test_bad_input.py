@@ -148,7 +148,7 @@ def test_sources_are_enabled_and_listed(tmp_path: Path) -> None:
     assert not state("epfl_guidelines")
     assert invoke("sources", "enable", "epfl_guidelines", **home) == (0, "epfl_guidelines is enabled\n")
     assert state("epfl_guidelines")
-    status, output = invoke("sources", "show", "epfl_guidelines", **home)
+    status, output = invoke("sources", "show", "epfl_guidelines", "--json", **home)
     assert status == 0 and json.loads(output)["repository"] == "epfl-llm/guidelines"
     status, output = invoke("sources", COLUMNS="80", **home)
     assert "wikipedia_cn_20230720_filtered" in output and "shibing624_medical_finetune" in output

@@ -139,3 +139,22 @@ def test_ids_depend_on_source_kind_and_content_only() -> None:
     assert ids[0] == ids[3]
     assert len(set(ids)) == 3
     assert record_ids(frame, kind=Kind.EXAM_ITEM, content=["text"])[0] != ids[0]
+
+
+def test_ids_tell_columns_nulls_and_turns_apart() -> None:
+    turns = [{"role": "user", "content": "头痛"}, {"role": "assistant", "content": "休息"}]
+    rows = [
+        {"system": None, "turns": turns},
+        {"system": "", "turns": turns},
+        {"system": "-", "turns": turns},
+        {"system": None, "turns": turns[:1]},
+        {"system": None, "turns": [turns[0] | {"role": "assistant"}, turns[1]]},
+        {"system": None, "turns": [turns[0] | {"content": None}, turns[1]]},
+    ]
+    frame = pl.DataFrame(rows).with_columns(source=pl.lit("a"))
+    ids = record_ids(frame, kind=Kind.CONVERSATION, content=["system", "turns"])
+    assert ids.n_unique() == len(rows)
+    assert ids.str.contains(r"^[0-9a-f]{32}$").all()
+    halves = pl.DataFrame({"source": ["a", "a"], "x": ["1:", "1"], "y": ["b", ":b"]})
+    assert record_ids(halves, kind=Kind.DOCUMENT, content=["x", "y"]).n_unique() == 2
+    assert record_ids(frame.head(0), kind=Kind.CONVERSATION, content=["system", "turns"]).is_empty()

@@ -11,6 +11,8 @@ from medpipe.normalize.extracted import Batch
 
 USER = "user"
 ASSISTANT = "assistant"
+FUNCTION = "function"
+OBSERVATION = "observation"
 SYSTEM = "system"
 
 
@@ -28,43 +30,51 @@ class FlatTurns:
         self.roles.append(role)
         self.contents.append(content)
 
-    def cleaned(self) -> pl.DataFrame:
-        """Columns `position`, `role`, `content`, with cleaned contents that may be empty."""
-        return pl.DataFrame(
+    def talks(self, height: int) -> pl.DataFrame:
+        """A talk for each of so many rows: `position`, `system`, `turns`, and the roles that make it whole.
+
+        Texts are cleaned and empty turns dropped, what one speaker says in a row becomes one turn with line
+        breaks, system turns become the system prompt. `first` and `last` are the roles of the first and the
+        last turn, `answered` tells whether the assistant says anything; they and `turns` are null for a row
+        without turns.
+        """
+        flat = pl.DataFrame(
             {
                 "position": pl.Series(self.positions, dtype=pl.Int64),
                 "role": pl.Series(self.roles, dtype=pl.String),
                 "content": clean_column(pl.Series(self.contents, dtype=pl.String)),
             }
+        ).filter(pl.col("content") != "")
+        system = (
+            flat.filter(pl.col("role") == SYSTEM)
+            .group_by("position", maintain_order=True)
+            .agg(system=pl.col("content").unique(maintain_order=True).str.join("\n"))
+        )
+        spoken = (
+            flat.filter(pl.col("role") != SYSTEM)
+            .with_columns(utterance=pl.struct("position", "role").rle_id())
+            .group_by("utterance", maintain_order=True)
+            .agg(pl.col("position", "role").first(), pl.col("content").str.join("\n"))
+        )
+        talks = spoken.group_by("position", maintain_order=True).agg(
+            turns=pl.struct("role", "content"),
+            first=pl.col("role").first(),
+            last=pl.col("role").last(),
+            answered=(pl.col("role") == ASSISTANT).any(),
+        )
+        everyone = pl.DataFrame({"position": pl.int_range(height, dtype=pl.Int64, eager=True)})
+        return everyone.join(system, on="position", how="left", maintain_order="left").join(
+            talks, on="position", how="left", maintain_order="left"
         )
 
 
-def conversations(batch: Batch, flat: pl.DataFrame) -> pl.DataFrame:
-    """Conversations from cleaned turns, in the order of the rows.
+def conversations(batch: Batch, turns: FlatTurns) -> pl.DataFrame:
+    """Conversations from the turns of a batch, in the order of its rows.
 
-    Empty turns are dropped, what one speaker says in a row becomes one turn with line breaks, system turns
-    become the system prompt. A row must hold a question before its first answer (else `no_question`) and
-    an answer (else `no_answer`); a question at the end that nobody answered stays.
+    A row must hold a question before its first answer (else `no_question`) and an answer (else `no_answer`);
+    a question at the end that nobody answered stays.
     """
-    flat = flat.filter(pl.col("content") != "")
-    system = (
-        flat.filter(pl.col("role") == SYSTEM)
-        .group_by("position", maintain_order=True)
-        .agg(system=pl.col("content").str.join("\n"))
-    )
-    spoken = (
-        flat.filter(pl.col("role") != SYSTEM)
-        .with_columns(utterance=pl.struct("position", "role").rle_id())
-        .group_by("utterance", maintain_order=True)
-        .agg(pl.col("position", "role").first(), pl.col("content").str.join("\n"))
-    )
-    talks = spoken.group_by("position", maintain_order=True).agg(turns=pl.struct("role", "content"))
-    roles = pl.col("turns").list.eval(pl.element().struct.field("role"))
-    talks = talks.with_columns(first=roles.list.first(), answered=roles.list.contains(ASSISTANT))
-    everyone = pl.DataFrame({"position": pl.int_range(len(batch.values), dtype=pl.Int64, eager=True)})
-    talks = everyone.join(talks, on="position", how="left", maintain_order="left").join(
-        system, on="position", how="left", maintain_order="left"
-    )
+    talks = turns.talks(len(batch.values))
     batch.reject_all(talks.filter(pl.col("first").ne_missing(USER))["position"], "no_question")
     batch.reject_all(talks.filter(pl.col("answered").not_())["position"], "no_answer")
     return batch.kept(talks.select("position", "system", "turns"))

@@ -1,4 +1,4 @@
-"""A prompt with a better and a worse answer."""
+"""A prompt with a better and a worse answer, or with several answers, best first."""
 
 from __future__ import annotations
 
@@ -6,31 +6,71 @@ import polars as pl
 
 from medpipe.catalog.layouts import PreferenceLayout
 from medpipe.normalize.clean import clean_column
-from medpipe.normalize.extracted import Batch
-from medpipe.normalize.layouts.conversation import USER
-from medpipe.normalize.layouts.values import read_answer, read_question
+from medpipe.normalize.extracted import Batch, UnusableRowError
+from medpipe.normalize.layouts.conversation import ASSISTANT, FUNCTION, USER, FlatTurns
+from medpipe.normalize.layouts.preference_row import PreferenceReader
 from medpipe.records.kinds import Language
 
 
 def read_preference(batch: Batch, layout: PreferenceLayout, language: Language) -> pl.DataFrame:
-    """Preferences: rows with an empty part, or with two equal answers, are rejected."""
-    found: list[tuple[int, str, str, str]] = []
+    """Preferences: one of a row with two answers, one for each better and worse answer of a ranked list.
+
+    A row whose prompt or answer is empty, or whose answers are equal, is rejected. Of ranked answers the
+    empty ones and those that repeat a better one are left out; with fewer than two left the row is rejected.
+    """
+    reader = PreferenceReader(layout, language)
+    prompts, positions, ranks, contents = FlatTurns(), [], [], []
     for position in range(len(batch.values)):
-        row = batch.expect_object(position)
-        if row is None:
+        try:
+            row = reader.read(batch.expect_object(position))
+        except UnusableRowError as error:
+            batch.reject(position, error.reason, error.detail)
             continue
-        question = read_question(batch, position, row, layout.prompt)
-        chosen = read_answer(batch, position, row, layout.chosen, language)
-        rejected = read_answer(batch, position, row, layout.rejected, language)
-        if question is not None and chosen is not None and rejected is not None:
-            found.append((position, question, chosen, rejected))
-    columns = ["question", "chosen", "rejected"]
-    frame = pl.DataFrame(
-        found, schema={"position": pl.Int64} | dict.fromkeys(columns, pl.String), orient="row"
-    ).with_columns(pl.col(name).map_batches(clean_column, return_dtype=pl.String) for name in columns)
-    batch.reject_all(frame.filter(pl.col("question") == "")["position"], "empty_question")
-    for name, field in (("chosen", layout.chosen), ("rejected", layout.rejected)):
-        batch.reject_all(frame.filter(pl.col(name) == "")["position"], "empty_answer", f"field '{field}'")
-    batch.reject_all(frame.filter(pl.col("chosen") == pl.col("rejected"))["position"], "identical_answers")
-    prompt = pl.concat_list(pl.struct(role=pl.lit(USER), content=pl.col("question")))
-    return batch.kept(frame.select("position", "chosen", "rejected", prompt=prompt))
+        for role, content in row.prompt:
+            prompts.add(position, role, content)
+        for rank, content in enumerate(row.answers):
+            positions.append(position)
+            ranks.append(rank)
+            contents.append(content)
+    answers = pl.DataFrame(
+        {
+            "position": pl.Series(positions, dtype=pl.Int64),
+            "rank": pl.Series(ranks, dtype=pl.Int32),
+            "content": clean_column(pl.Series(contents, dtype=pl.String)),
+        }
+    )
+    talks = _prompts(batch, prompts, layout)
+    pairs = _pairs(batch, answers, layout)
+    return batch.kept(pairs.join(talks, on="position", how="inner", maintain_order="left"))
+
+
+def _prompts(batch: Batch, prompts: FlatTurns, layout: PreferenceLayout) -> pl.DataFrame:
+    """Columns `position`, `system`, `prompt`; a prompt starts with a question and ends unanswered."""
+    talks = prompts.talks(len(batch.values))
+    silent = talks.filter(pl.col("turns").is_null())["position"]
+    batch.reject_all(silent, "empty_question" if layout.messages is None else "no_question")
+    batch.reject_all(talks.filter(pl.col("first") != USER)["position"], "no_question")
+    answered = talks.filter(pl.col("last").is_in([ASSISTANT, FUNCTION]))["position"]
+    batch.reject_all(answered, "no_question", "the prompt ends with an answer")
+    return talks.select("position", "system", prompt="turns")
+
+
+def _pairs(batch: Batch, answers: pl.DataFrame, layout: PreferenceLayout) -> pl.DataFrame:
+    """Columns `position`, `chosen`, `rejected`: every answer with every worse one."""
+    if not layout.ranked:
+        for rank, name in enumerate((layout.chosen, layout.rejected)):
+            empty = answers.filter((pl.col("rank") == rank) & (pl.col("content") == ""))
+            batch.reject_all(empty["position"], "empty_answer", f"field '{name}'")
+    distinct = answers.filter(pl.col("content") != "").unique(
+        ["position", "content"], keep="first", maintain_order=True
+    )
+    enough = set(distinct.group_by("position").len().filter(pl.col("len") > 1)["position"])
+    for position in range(len(batch.values)):
+        if position not in enough:
+            batch.reject(position, "single_answer" if layout.ranked else "identical_answers")
+    return (
+        distinct.join(distinct, on="position", suffix="_worse")
+        .filter(pl.col("rank") < pl.col("rank_worse"))
+        .sort("position", "rank", "rank_worse")
+        .select("position", chosen="content", rejected="content_worse")
+    )

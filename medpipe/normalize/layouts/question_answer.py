@@ -1,78 +1,67 @@
-"""A question and its answer in named fields."""
+"""Questions and their answers in named fields."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from medpipe.catalog.layouts import QuestionAnswerLayout
-from medpipe.normalize.extracted import Batch, type_name
-from medpipe.normalize.layouts.conversation import ASSISTANT, SYSTEM, USER, FlatTurns, conversations
+from medpipe.normalize.extracted import Batch, UnusableRowError, as_object
+from medpipe.normalize.layouts.rounds import Rounds
 from medpipe.normalize.layouts.values import (
-    UnexpectedTypeError,
     first_string,
     joined_strings,
-    read_answer,
-    read_question,
+    lines,
+    read_history,
+    read_list,
+    read_strings,
+    reject_undesirable,
+    require_string,
 )
 from medpipe.records.kinds import Language
 
 
 def read_question_answer(batch: Batch, layout: QuestionAnswerLayout, language: Language) -> pl.DataFrame:
-    """Conversations: earlier rounds where there are any, then the question and its answer.
+    """Conversations: earlier rounds where there are any, then the question and its answer, or all pairs.
 
     A list of questions stands for one question and its paraphrases: the first is taken. A row whose
-    question or answer (of an earlier round, too) is empty is rejected.
+    question or answer (of an earlier round, too) is empty is rejected; an earlier round or a pair without
+    any text is left out.
     """
-    turns = FlatTurns()
+    rounds = Rounds(
+        question_fields=len(layout.question), answer_fields=len(layout.answer), markers=layout.markers
+    )
+    joined = partial(joined_strings, language=language)
+    read_answer = first_string if layout.answer_list == "first" else joined
     for position in range(len(batch.values)):
         row = batch.expect_object(position)
-        if row is not None:
-            _read_row(batch, position, row, layout, language, turns)
-    flat = turns.cleaned()
-    empty = flat.filter(pl.col("content") == "")
-    for role, reason in ((USER, "empty_question"), (ASSISTANT, "empty_answer")):
-        batch.reject_all(empty.filter(pl.col("role") == role)["position"], reason)
-    return conversations(batch, flat)
+        try:
+            for name in layout.required:
+                require_string(row, name, empty=_reason_of_empty(layout, name))
+            if layout.desirable is not None:
+                reject_undesirable(row, layout.desirable)
+            if layout.system is not None or layout.context:
+                rounds.add_preamble(position, _text(row, [layout.system or ""]), _text(row, layout.context))
+            if layout.history is not None:
+                for asked, answered in read_history(row.get(layout.history), language):
+                    rounds.add(position, [asked], [answered], optional=True)
+            for item in (row,) if layout.pairs is None else map(as_object, read_list(row, layout.pairs)):
+                question = read_strings(item, layout.question, first_string)
+                answer = read_strings(item, layout.answer, read_answer)
+                rounds.add(position, question, answer, optional=layout.pairs is not None)
+        except UnusableRowError as error:
+            batch.reject(position, error.reason, error.detail)
+    return rounds.conversations(batch)
 
 
-def _read_row(
-    batch: Batch,
-    position: int,
-    row: dict[str, Any],
-    layout: QuestionAnswerLayout,
-    language: Language,
-    turns: FlatTurns,
-) -> None:
-    question = read_question(batch, position, row, layout.question)
-    answer = read_answer(batch, position, row, layout.answer, language)
-    if question is None or answer is None:
-        return
-    try:
-        system = first_string(row.get(layout.system)) if layout.system else ""
-        rounds = _rounds(row.get(layout.history), language) if layout.history else []
-    except UnexpectedTypeError as error:
-        batch.reject(position, "unexpected_type", str(error))
-        return
-    turns.add(position, SYSTEM, system)
-    for role, content in rounds:
-        turns.add(position, role, content)
-    turns.add(position, USER, question)
-    turns.add(position, ASSISTANT, answer)
+def _text(row: dict[str, Any], names: Sequence[str]) -> str:
+    """What the named fields hold, where there are any."""
+    present = [name for name in names if name in row]
+    return "\n".join(filter(None, read_strings(row, present, lines))) if present else ""
 
 
-def _rounds(history: Any, language: Language) -> list[tuple[str, str]]:
-    """Earlier rounds as turns; rounds without any text are left out."""
-    if not history:
-        return []
-    if type(history) is not list:
-        raise UnexpectedTypeError(f"history: expected a list of rounds, got {type_name(history)}")
-    turns = []
-    for item in history:
-        if type(item) is not list or len(item) != 2:
-            raise UnexpectedTypeError("history: expected rounds of [question, answer]")
-        question, answer = first_string(item[0]), joined_strings(item[1], language)
-        if question.strip() or answer.strip():
-            turns += [(USER, question), (ASSISTANT, answer)]
-    return turns
+def _reason_of_empty(layout: QuestionAnswerLayout, name: str) -> str:
+    return "empty_answer" if name in layout.answer else "empty_question"

@@ -8,26 +8,38 @@ import polars as pl
 
 from medpipe.catalog.layouts import TextLayout
 from medpipe.normalize.clean import clean_column
-from medpipe.normalize.extracted import Batch, type_name
+from medpipe.normalize.extracted import Batch, UnusableRowError, as_object, type_name
+from medpipe.normalize.wrapped import unwrapped
 
 
 def read_text(batch: Batch, layout: TextLayout) -> pl.DataFrame:
-    """Documents: the text, below its title where the layout names one and the text does not repeat it."""
+    """Documents: the text, below its title where the layout names one and the text does not repeat it.
+
+    A record that is a string, or a list of one string, is the text itself. Marks that the layout names are
+    taken out first; lines that were broken to a width are put together last.
+    """
     positions: list[int] = []
     texts: list[str] = []
     titles: list[str | None] = []
     for position, value in enumerate(batch.values):
-        text = _text_of(batch, position, value, layout)
-        if text is None:
+        try:
+            texts.append(_text_of(value, layout.text))
+        except UnusableRowError as error:
+            batch.reject(position, error.reason, error.detail)
             continue
         title = value.get(layout.title) if layout.title and type(value) is dict else None
         positions.append(position)
-        texts.append(text)
         titles.append(title if type(title) is str else None)
+    text = pl.Series(texts, dtype=pl.String)
+    for pattern in layout.remove:
+        text = text.str.replace_all(pattern, "")
+    text = clean_column(text)
+    if layout.wrapped_at is not None:
+        text = unwrapped(text, width=layout.wrapped_at)
     frame = pl.DataFrame(
         {
             "position": pl.Series(positions, dtype=pl.Int64),
-            "text": clean_column(pl.Series(texts, dtype=pl.String)),
+            "text": text,
             "title": clean_column(pl.Series(titles, dtype=pl.String)),
         }
     )
@@ -37,25 +49,22 @@ def read_text(batch: Batch, layout: TextLayout) -> pl.DataFrame:
     return batch.kept(frame.select("position", text=pl.when(untitled).then(pl.col("text")).otherwise(titled)))
 
 
-def _text_of(batch: Batch, position: int, value: Any, layout: TextLayout) -> str | None:
-    """The raw text of a row, or None with the row rejected."""
+def _text_of(value: Any, name: str) -> str:
+    """The raw text of a row."""
     if type(value) is list and len(value) == 1:
         value = value[0]
     if type(value) is str:
         return value
-    if type(value) is not dict:
-        batch.reject(position, "unexpected_type", f"expected an object or a string, got {type_name(value)}")
-        return None
-    if layout.text not in value:
-        batch.reject(position, "missing_field", f"no field '{layout.text}'")
-        return None
-    text = value[layout.text]
+    row = as_object(value)
+    if name not in row:
+        if type(value) is not dict:
+            raise UnusableRowError(
+                "unexpected_type", f"expected an object or a string, got {type_name(value)}"
+            )
+        raise UnusableRowError("missing_field", f"no field '{name}'")
+    text = row[name]
     if text is None:
-        batch.reject(position, "empty_text", f"field '{layout.text}' is null")
-        return None
+        raise UnusableRowError("empty_text", f"field '{name}' is null")
     if type(text) is not str:
-        batch.reject(
-            position, "unexpected_type", f"field '{layout.text}': expected a string, got {type_name(text)}"
-        )
-        return None
+        raise UnusableRowError("unexpected_type", f"field '{name}': expected a string, got {type_name(text)}")
     return text

@@ -1,86 +1,136 @@
-"""Conversations as lists: of objects with a role, or of strings with a spoken prefix."""
+"""Conversations as lists, of objects with a role or of spoken strings, and packed in one string."""
 
 from __future__ import annotations
 
+import re
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import polars as pl
 
 from medpipe.catalog.layouts import TurnsLayout
-from medpipe.normalize.extracted import Batch, type_name
+from medpipe.normalize.extracted import Batch, UnusableRowError, type_name
 from medpipe.normalize.layouts.conversation import ASSISTANT, SYSTEM, USER, FlatTurns, conversations
+from medpipe.normalize.layouts.markers import speaker_name, speaker_pattern
+from medpipe.normalize.layouts.messages import Turn, read_message, roles_of
+from medpipe.normalize.layouts.values import (
+    UnexpectedTypeError,
+    first_string,
+    joined_strings,
+    list_value,
+    read_strings,
+    reject_undesirable,
+)
+from medpipe.records.kinds import Language
 
-_COLONS = ":："
 
-
-class _BadTurnError(Exception):
-    """A turn that cannot be read makes its row unusable."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-def read_turns(batch: Batch, layout: TurnsLayout) -> pl.DataFrame:
+def read_turns(batch: Batch, layout: TurnsLayout, language: Language) -> pl.DataFrame:
     """Conversations: see `conversations` for what makes one whole."""
-    roles = {name.strip(_COLONS + " ").casefold(): USER for name in layout.user}
-    roles |= {name.strip(_COLONS + " ").casefold(): ASSISTANT for name in layout.assistant}
-    roles |= {name.strip(_COLONS + " ").casefold(): SYSTEM for name in layout.system}
-    prefixes = sorted(roles, key=len, reverse=True)
+    reader = TurnReader(layout)
+    read_answer = partial(joined_strings, language=language)
     turns = FlatTurns()
     for position, value in enumerate(batch.values):
-        items = _items(batch, position, value, layout)
         try:
-            for item in items or ():
-                if type(item) is str:
-                    turns.add(position, *_spoken_turn(item, roles, prefixes))
-                else:
-                    turns.add(position, *_object_turn(item, roles, layout))
-        except _BadTurnError as error:
+            row = batch.expect_object(position)
+            if layout.desirable is not None:
+                reject_undesirable(row, layout.desirable)
+            # A row may be the bare list of turns.
+            bare = type(value) is list and layout.turns not in row
+            said = reader.read(value) if bare else reader.read_row(row)
+            if layout.answer is not None:
+                [answer] = read_strings(row, [layout.answer], read_answer)
+                if not answer.strip():
+                    raise UnusableRowError("empty_answer", f"field '{layout.answer}'")
+                said.append((ASSISTANT, answer))
+        except UnusableRowError as error:
             batch.reject(position, error.reason, error.detail)
-    return conversations(batch, turns.cleaned())
+            continue
+        for role, content in said:
+            turns.add(position, role, content)
+    return conversations(batch, turns)
 
 
-def _items(batch: Batch, position: int, value: Any, layout: TurnsLayout) -> list[Any] | None:
-    if type(value) is list:
-        return value
-    row = batch.expect_object(position)
-    if row is None:
-        return None
-    if layout.turns not in row:
-        batch.reject(position, "missing_field", f"no field '{layout.turns}'")
-        return None
-    items = row[layout.turns]
-    if type(items) is not list:
-        batch.reject(
-            position, "unexpected_type", f"field '{layout.turns}': expected a list, got {type_name(items)}"
-        )
-        return None
-    return items
+class TurnReader:
+    """Reads turns in one layout."""
 
+    def __init__(self, layout: TurnsLayout) -> None:
+        self._layout = layout
+        self._roles = roles_of(layout)
+        self._prefix = speaker_pattern([*layout.user, *layout.assistant, *layout.system])
+        self._take_turns = not layout.user and not layout.assistant
 
-def _object_turn(item: Any, roles: dict[str, str], layout: TurnsLayout) -> tuple[str, str]:
-    """Role and content of an object turn."""
-    if type(item) is not dict:
-        raise _BadTurnError("unexpected_type", f"a turn is {type_name(item)}")
-    for name in (layout.role, layout.content):
-        if name not in item:
-            raise _BadTurnError("missing_field", f"a turn has no field '{name}'")
-    role, content = item[layout.role], item[layout.content]
-    if type(role) is not str or role.strip().casefold() not in roles:
-        raise _BadTurnError("unknown_role", f"role {str(role)[:100]!r}")
-    if content is not None and type(content) is not str:
-        raise _BadTurnError("unexpected_type", f"the content of a turn is {type_name(content)}")
-    return roles[role.strip().casefold()], content or ""
+    def read_row(self, row: dict[str, Any]) -> list[Turn]:
+        """The turns of a row, with its system prompt and first words where they stand outside the list.
 
+        Raises:
+            UnusableRowError: they are missing, or one cannot be read.
+        """
+        layout = self._layout
+        if layout.turns not in row:
+            raise UnusableRowError("missing_field", f"no field '{layout.turns}'")
+        value = row[layout.turns]
+        items = self._zipped(value) if type(value) is dict else list_value(value)
+        if items is not None:
+            turns = self.read(items)
+        elif type(value) is str:
+            turns = self._packed(value)
+        else:
+            raise UnexpectedTypeError(f"field '{layout.turns}': expected a list, got {type_name(value)}")
+        if layout.opening is not None and row.get(layout.opening) is not None:
+            [opening] = read_strings(row, [layout.opening], first_string)
+            # Some publishers repeat it as the first turn.
+            if not turns or turns[0][0] != USER or not turns[0][1].strip().startswith(opening.strip()):
+                turns.insert(0, (USER, opening))
+        if layout.system_field is not None and row.get(layout.system_field) is not None:
+            [system] = read_strings(row, [layout.system_field], first_string)
+            turns.insert(0, (SYSTEM, system))
+        return turns
 
-def _spoken_turn(item: str, roles: dict[str, str], prefixes: list[str]) -> tuple[str, str]:
-    """Role and content of a string turn such as `问：…`."""
-    text = item.strip()
-    folded = text.casefold()
-    for prefix in prefixes:
-        rest = text[len(prefix) :].lstrip()
-        if folded.startswith(prefix) and rest[:1] and rest[0] in _COLONS:
-            return roles[prefix], rest[1:]
-    raise _BadTurnError("unknown_role", f"no known prefix in {text[:100]!r}")
+    def read(self, items: list[Any]) -> list[Turn]:
+        """The turns of a list.
+
+        Raises:
+            UnusableRowError: one of them cannot be read.
+        """
+        if self._take_turns and all(type(item) is str for item in items):
+            return list(zip(cycle((USER, ASSISTANT)), items, strict=False))
+        turns = []
+        for item in items:
+            if type(item) is str:
+                turns.append(self._spoken(item))
+            else:
+                turns += read_message(item, self._roles, self._layout)
+        return turns
+
+    def _zipped(self, value: dict[str, Any]) -> list[Any] | None:
+        """Turns published as a list of roles beside a list of contents (a `Sequence` of `datasets`)."""
+        roles, contents = value.get(self._layout.role), value.get(self._layout.content)
+        if type(roles) is not list or type(contents) is not list or len(roles) != len(contents):
+            return None
+        return [
+            {self._layout.role: role, self._layout.content: content}
+            for role, content in zip(roles, contents, strict=True)
+        ]
+
+    def _spoken(self, text: str) -> Turn:
+        """A string turn such as `问：…`."""
+        match = self._prefix.match(text)
+        if match is None:
+            raise UnusableRowError("unknown_role", f"no known prefix in {text[:100]!r}")
+        return self._role(match), text[match.end() :]
+
+    def _packed(self, text: str) -> list[Turn]:
+        """The turns of a string that holds them all, each after its speaker's name."""
+        matches = list(self._prefix.finditer(text))
+        if not text.strip():
+            return []
+        if not matches or text[: matches[0].start()].strip():
+            raise UnusableRowError("unknown_role", f"no known prefix in {text[:100]!r}")
+        ends = [match.start() for match in matches[1:]] + [len(text)]
+        return [
+            (self._role(match), text[match.end() : end]) for match, end in zip(matches, ends, strict=True)
+        ]
+
+    def _role(self, prefix: re.Match[str]) -> str:
+        return self._roles[speaker_name(prefix[prefix.lastgroup or 0])]
