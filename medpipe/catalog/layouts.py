@@ -7,6 +7,7 @@ with the field `value`, so that `[question, answer]` pairs need no layout of the
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -28,14 +29,16 @@ def _is_expression(pattern: str) -> str:
     try:
         pl.Series([""]).str.contains(pattern)
     except pl.exceptions.ComputeError as error:
-        raise ValueError(f"'{pattern}' is no regular expression ({error.args[0].splitlines()[-1]})") from None
+        complaint = re.search(r"^error: (.+)$", str(error), re.MULTILINE)
+        raise ValueError(
+            f"'{pattern}' is no regular expression ({complaint[1] if complaint else error})"
+        ) from None
     return pattern
 
 
-Expressions = Annotated[
-    tuple[Annotated[str, AfterValidator(_is_expression)], ...], BeforeValidator(_as_names)
-]
-"""One regular expression, or several, as Polars reads them (without looking around or back)."""
+Expression = Annotated[str, AfterValidator(_is_expression)]
+"""A regular expression as Polars reads them (without looking around or back)."""
+Expressions = Annotated[tuple[Expression, ...], BeforeValidator(_as_names)]
 
 
 class _Layout(BaseModel):

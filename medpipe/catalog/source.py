@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medpipe.catalog.layouts import KINDS, Layout
+from medpipe.catalog.layouts import KINDS, Expression, Layout
 from medpipe.records.kinds import Domain, Kind, Language, Split
 
 
@@ -133,8 +133,9 @@ class SourceFile(_Entry):
     if unset, each member of the object is a record. The member's name is the record's field `key`. `.` stands
     for objects that are records themselves, though they span lines."""
     columns: tuple[str, ...] = ()
-    """Column names of a table without a header row."""
-    record_start: str | None = None
+    """Column names of a table without a header row; or, for `text_blocks`, of a block's lines, the last one
+    with all that are left."""
+    record_start: Expression | None = None
     """For `text_records`: regular expression of the line that starts a record."""
     keep_where: dict[str, tuple[str, ...]] = {}
     """Only rows whose field has one of these values are kept; the others are rejected as `not_wanted`."""

@@ -21,7 +21,7 @@ BATCH_BYTES = 8_000_000
 
 _STREAM_BYTES = 1 << 20
 _FILE_MAGIC = b"ARROW1"
-_DAMAGE = (pa.ArrowException, OSError)
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def read_parquet(path: Path) -> Iterator[Record]:
@@ -48,6 +48,8 @@ def read_parquet(path: Path) -> Iterator[Record]:
 
 def read_arrow(path: Path) -> Iterator[Record]:
     """Yields each row of an Arrow IPC file or stream (`datasets` writes streams), as `read_parquet` does.
+
+    The file is mapped: pages that were read count as memory of the process until the system wants them back.
 
     Raises:
         IngestError: the file is no Arrow, or damaged.

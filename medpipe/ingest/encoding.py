@@ -28,6 +28,9 @@ Chinese text in GB18030 read as UTF-8 has well above half, UTF-8 with damage a f
 """
 _ENOUGH_EVIDENCE = 100_000
 """Illegal sequences after which the rest of a file is not asked."""
+_ENOUGH_TEXT = 2_000_000
+"""Non-ASCII characters, hardly any of them illegal, after which the rest of a file is not asked either."""
+_HARDLY_ANY = 0.001
 _NOT_ASCII = bytes(range(0x80, 0x100))
 _RUN = re.compile(rb"[\x80-\xff]+")
 _ALONE_IN_WESTERN = 0.5
@@ -68,6 +71,10 @@ class _Tally:
         return self.illegal / max(1, self.illegal + self.legal)
 
     @property
+    def is_confirmed(self) -> bool:
+        return self.legal > _ENOUGH_TEXT and self.illegal_share <= _HARDLY_ANY
+
+    @property
     def is_refuted(self) -> bool:
         return self.illegal > _ENOUGH_EVIDENCE and self.illegal_share >= _ILLEGAL_IN_UTF8
 
@@ -92,7 +99,7 @@ class _WesternTally:
 
 
 def detect_encoding(path: Path) -> str:
-    """Decides how a text file is encoded by reading it once in chunks.
+    """Decides how a text file is encoded by reading it once in chunks, as far as it leaves doubt.
 
     Returns:
         `utf-8` (a byte order mark may stand before it), `gb18030` or `cp1252`.
@@ -107,7 +114,7 @@ def detect_encoding(path: Path) -> str:
                 f"{path} is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8 {path.name} > new-{path.name}"
             )
         file.seek(0)
-        while (chunk := file.read(_CHUNK_BYTES)) and not utf8.is_refuted:
+        while (chunk := file.read(_CHUNK_BYTES)) and not (utf8.is_refuted or utf8.is_confirmed):
             utf8.add(chunk)
         utf8.add(b"", final=not chunk)
         if utf8.illegal_share < _ILLEGAL_IN_UTF8:

@@ -21,8 +21,8 @@ def read_excel(path: Path, *, columns: Sequence[str] = ()) -> Iterator[Record]:
 
     The first row of a sheet that is not blank names its columns unless `columns` does. Blank rows are no
     records, empty cells null, whole numbers integers, dates and times ISO 8601 strings; a row with more cells
-    than columns is a fault `broken_table_row`. A sheet is held in memory as a whole (Excel ends it at 1,048,576
-    rows), in a process of its own.
+    than columns is a fault `broken_table_row`. A sheet is held in memory as a whole (Excel ends it at
+    1,048,576 rows), in a process of its own.
 
     Raises:
         IngestError: the file is no workbook, damaged or encrypted, or takes too much memory.
@@ -46,9 +46,9 @@ def read_excel(path: Path, *, columns: Sequence[str] = ()) -> Iterator[Record]:
         )
     reason = message.get("damaged") if type(message) is dict else None
     raise IngestError(
-        f"{path} cannot be read as an Excel workbook ({reason or 'its reader broke off'}); it is damaged, too "
-        "large or of another format: fetch it again, save it as CSV, or set 'format: csv' or 'tsv' if it is text "
-        "in truth"
+        f"{path} cannot be read as an Excel workbook ({reason or 'its reader broke off'}); it is damaged, "
+        "too large or of another format: fetch it again, save it as CSV, or set 'format' to 'csv' or 'tsv' "
+        "if it is text in truth"
     )
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 MAX_LINE_BYTES = 256_000_000
 """A longer line is no record; it is reported and passed over, so that memory stays bounded."""
 
+_BUFFER_BYTES = 1 << 17
+"""Published lines are often longer than the buffer that Python takes by itself."""
 _LINE_END = b"\r\n"
 
 
@@ -30,7 +32,7 @@ def read_lines(path: Path, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]
     mark at the start of the file is left out, `\r` at the end of a line too.
     """
     offset = 0
-    with path.open("rb") as file:
+    with path.open("rb", buffering=_BUFFER_BYTES) as file:
         while data := file.readline(max_bytes):
             start, length = offset, len(data)
             too_long = length == max_bytes and not data.endswith(b"\n")

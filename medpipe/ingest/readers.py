@@ -44,7 +44,7 @@ def read_rows(
     Args:
         path: the file, unpacked.
         file_format: its format; `AUTO` looks at suffix and content, as `detect_format` says.
-        columns: names of a table's columns, where it has no header row.
+        columns: names of a table's columns, where it has no header row, or of the lines of a text block.
         records: where the records of a JSON object are, as `read_json_object` takes it.
         record_start: for text in records: regular expression of the line that starts one.
         max_rows: how many records are read at most.
@@ -110,7 +110,7 @@ def _text_records(
         case FileFormat.TEXT_LINES:
             return read_text_lines(path, encoding=encoding)
         case FileFormat.TEXT_BLOCKS:
-            return read_text_blocks(path, encoding=encoding)
+            return read_text_blocks(path, encoding=encoding, columns=columns)
         case FileFormat.TEXT_RECORDS:
             return read_text_records(path, encoding=encoding, record_start=_required(path, record_start))
         case FileFormat.TEXT_DOCUMENT:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from medpipe.ingest.batches import RAW_CHARACTERS, Record, broken
@@ -20,21 +21,35 @@ def read_text_lines(path: Path, *, encoding: str) -> Iterator[Record]:
         yield from _records([line], encoding)
 
 
-def read_text_blocks(path: Path, *, encoding: str) -> Iterator[Record]:
-    r"""Yields each run of lines between blank lines, its lines joined by `\n`."""
+def read_text_blocks(path: Path, *, encoding: str, columns: Sequence[str] = ()) -> Iterator[Record]:
+    r"""Yields each run of lines between blank lines, its lines joined by `\n`.
+
+    With `columns` a record is an object: each line is the value of a column, the last column has all the
+    lines that are left, and a column without a line is null.
+    """
     block = _Block(encoding)
     for line in read_lines(path):
         if _is_blank(line, encoding):
-            yield from block.taken()
+            yield from _in_columns(block.taken(), columns)
         else:
             block.add(line)
-    yield from block.taken()
+    yield from _in_columns(block.taken(), columns)
+
+
+def _in_columns(records: Iterator[Record], columns: Sequence[str]) -> Iterator[Record]:
+    for record in records:
+        if columns and record.fault is None:
+            lines = record.value.split("\n", len(columns) - 1)
+            yield record._replace(value=dict(zip_longest(columns, lines)))
+        else:
+            yield record
 
 
 def read_text_records(path: Path, *, encoding: str, record_start: str) -> Iterator[Record]:
     r"""Yields each run of lines from one whose beginning matches to the next, joined by `\n`.
 
-    What stands before the first such line is a record of its own, unless it is blank.
+    What stands before the first such line is a record of its own, unless it is blank; so a file without
+    such a line is one record.
 
     Args:
         path: the file.
@@ -42,25 +57,18 @@ def read_text_records(path: Path, *, encoding: str, record_start: str) -> Iterat
         record_start: regular expression of the line that starts a record.
 
     Raises:
-        IngestError: it is no regular expression, or no line of a file with text matches.
+        IngestError: it is no regular expression.
     """
     try:
         start = re.compile(record_start)
     except re.error as error:
         raise IngestError(f"'record_start: {record_start}' is no regular expression: {error}") from None
-    block, found, has_text = _Block(encoding), False, False
+    block = _Block(encoding)
     for line in read_lines(path):
         text = line.data.decode(encoding, errors="replace").removeprefix("\ufeff")
         if start.match(text):
             yield from block.taken()
-            found = True
-        has_text = has_text or not (text.isspace() or text == "")
         block.add(line)
-    if has_text and not found:
-        raise IngestError(
-            f"{path}: no line matches 'record_start: {record_start}'; correct it in the catalog, or set "
-            "'format: text_document' if the file is one record"
-        )
     yield from block.taken()
 
 

@@ -18,7 +18,6 @@ from lxml import etree
 
 from medpipe.ingest.batches import Record, broken
 from medpipe.ingest.encoding import MARK
-from medpipe.ingest.errors import IngestError
 from medpipe.ingest.jats import jats_article
 from medpipe.ingest.pubmed import pubmed_article
 from medpipe.ingest.text_window import TextWindow
@@ -31,6 +30,10 @@ _PUBMED = ("PubmedArticle", "PubmedBookArticle", "MedlineCitation")
 _START = re.compile(rf"<((?:[\w.-]+:)?(?:{'|'.join(_PUBMED)}|article))(?=[\s>])")
 _LONGEST_TAG = 200
 """Characters; what is kept of the window in case a start tag is cut."""
+_NO_ARTICLE = (
+    "no <article> and no <PubmedArticle> in the file: JATS articles and PubMed citations are the XML that "
+    "can be read"
+)
 _SET = re.compile(r"<[\w:.-]*(?:article-?set|CitationSet)\b", re.IGNORECASE)
 """The root of a file that may hold no articles."""
 _ENTITY = r"&(?:[A-Za-z][\w.]*|#[0-9]+|#[xX][0-9a-fA-F]+);"
@@ -47,14 +50,11 @@ def read_xml(path: Path, *, encoding: str) -> Iterator[Record]:
 
     Records have the keys `pmid`, `pmcid`, `doi`, `title`, `abstract` (paragraphs), `sections` (objects with
     `title`, `text` as paragraphs and `sections`), `journal`, `year`, `licence` and `article_type`. An article
-    that cannot be parsed is a fault `broken_xml`.
+    that cannot be parsed is a fault `broken_xml`, and so is a file that holds neither an article nor a set.
 
     Args:
         path: the file.
         encoding: as detected, whatever the XML declaration says.
-
-    Raises:
-        IngestError: there is neither an article nor a set of them in the file.
     """
     with path.open("rb") as file:
         window = TextWindow(file, encoding)
@@ -62,11 +62,8 @@ def read_xml(path: Path, *, encoding: str) -> Iterator[Record]:
         while (match := _next_start(window)) is not None:
             count += 1
             yield _record(window, match[1], count)
-        if not count and window.place and _SET.search(_head(path)) is None:
-            raise IngestError(
-                f"{path} holds no <article> and no <PubmedArticle>: only JATS articles and PubMed citations "
-                "can be read; convert other XML to JSONL"
-            )
+        if not count and window.place and _SET.search(head := _head(path)) is None:
+            yield broken("broken_xml", _NO_ARTICLE, head)
 
 
 def _head(path: Path) -> str:

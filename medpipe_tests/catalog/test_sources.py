@@ -283,7 +283,7 @@ def test_what_is_known_of_single_sources() -> None:
     assert consultations.status is Status.EXCLUDED and "links" in (consultations.status_note or "")
     assert SOURCES["huatuo26m_testdatasets"].uses == (Use.EVALUATION,)
     (books,) = SOURCES["tcm_ancient_books"].files
-    assert (books.domain, books.record_start) == (Domain.TCM, "^<篇名>")
+    assert (books.domain, books.record_start) == (Domain.TCM, "^<目录>")
     assert {file.keep_where["label"] for file in SOURCES["webmedqa"].files} == {("1",)}
     subjects = {file.subset for file in SOURCES["ceval_medical_exam"].files}
     assert subjects == {"basic_medicine", "clinical_medicine", "physician"}

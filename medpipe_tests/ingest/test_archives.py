@@ -91,6 +91,7 @@ def test_zip_members_by_name_one_at_a_time(tmp_path: Path) -> None:
         ("问答/训练.csv".encode(), "问答/训练.csv"),
         (b"data\\train.csv", "data/train.csv"),
         (b"./train.csv", "train.csv"),
+        (b"\xff.csv", "\u00a0.csv"),
         ("x/" + "长" * 70 + ".csv", "x/" + "长" * 70 + ".csv"),
     ],
 )
@@ -190,6 +191,14 @@ def test_an_unknown_way_of_packing_is_named(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(IngestError, match=r"train\.csv in .*a\.zip is packed in an unknown way"):
         contents(path)
+
+
+def test_a_member_without_a_name_is_none(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"x": b"1", "good.csv": b"2"})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 46] = 0
+    path.write_bytes(data)
+    assert contents(path) == {"good.csv": b"2"}
 
 
 def test_no_such_member(tmp_path: Path) -> None:

@@ -42,6 +42,15 @@ def test_enough_evidence_ends_the_reading(tmp_path: Path, monkeypatch: pytest.Mo
     assert detect_encoding(write(tmp_path, (TEXT * 100).encode("gb18030") + b"\xff" * 5_000)) == "gb18030"
 
 
+def test_enough_good_text_ends_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_CHUNK_BYTES", 1_000)
+    monkeypatch.setattr(encoding, "_ENOUGH_TEXT", 1_000)
+    path = write(tmp_path, (TEXT * 100).encode() + (TEXT * 5_000).encode("gb18030"))
+    assert detect_encoding(path) == "utf-8"
+    monkeypatch.setattr(encoding, "_ENOUGH_TEXT", 100_000)
+    assert detect_encoding(path) == "gb18030"
+
+
 @pytest.mark.parametrize("repeats", [1, 5_000])
 def test_english_text_of_windows(tmp_path: Path, repeats: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "_CHUNK_BYTES", 1_001)

@@ -285,13 +285,26 @@ class TestText:
         ("start", "complaint"),
         [
             ("(", r"'record_start: \(' is no regular expression"),
-            ("^## ", r"a\.txt: no line matches 'record_start: \^## '.*text_document"),
             (None, r"a\.txt is declared text in records; say in 'record_start'"),
         ],
     )
     def test_a_wrong_start_is_named(self, tmp_path: Path, start: str | None, complaint: str) -> None:
         with pytest.raises(IngestError, match=complaint):
             read(write(tmp_path, "a.txt", "# one\n"), FileFormat.TEXT_RECORDS, record_start=start)
+
+    def test_a_file_without_a_start_is_one_record(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.txt", "one\n\ntwo\n")
+        assert read(path, FileFormat.TEXT_RECORDS, record_start="#") == (["one\n\ntwo"], [])
+
+    def test_lines_of_a_block_as_columns(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.txt", "q1\na1\n\n\nq2\na2\nmore\n\nq3\n")
+        values, broken = read(path, FileFormat.TEXT_BLOCKS, columns=["question", "answer"])
+        assert broken == []
+        assert values == [
+            {"question": "q1", "answer": "a1"},
+            {"question": "q2", "answer": "a2\nmore"},
+            {"question": "q3", "answer": None},
+        ]
 
     def test_no_records_in_a_blank_file(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.txt", "\n \n")

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from medpipe.ingest import text_window, xml
-from medpipe.ingest.readers import IngestError
 from medpipe.normalize.markup import without_markup
 from medpipe_tests.ingest.reading import read, reasons, write
 
@@ -292,9 +291,11 @@ class TestManyArticles:
     def test_a_set_without_articles(self, tmp_path: Path, data: str) -> None:
         assert read(write(tmp_path, "a.xml", data)) == ([], [])
 
-    def test_other_xml_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(IngestError, match=r"a\.xml holds no <article> and no <PubmedArticle>"):
-            read(write(tmp_path, "a.xml", "<rss><item>x</item></rss>"))
+    def test_other_xml_is_one_broken_row(self, tmp_path: Path) -> None:
+        values, broken = read(write(tmp_path, "a.xml", "<rss><item>x</item></rss>"))
+        assert values == []
+        assert reasons(broken) == [(0, "broken_xml")]
+        assert "no <article> and no <PubmedArticle>" in broken[0].detail
 
 
 class TestHostileAndSloppy:
