@@ -26,6 +26,8 @@ class Listing:
     commit: str
     files: dict[str, HubFile]
     """By path."""
+    gated: bool = False
+    """Whether the publisher asks for consent to terms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class HubClient:
             )
             for sibling in info.siblings or []
         }
-        return Listing(info.sha, files)
+        return Listing(info.sha, files, gated=bool(info.gated))
 
     def download(
         self, repository: str, listing: Listing, paths: Sequence[str], *, into: Path, progress: Progress

@@ -7,6 +7,7 @@ credential that was sent.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -133,7 +134,10 @@ def explained(
             if has_token
             else "set HF_TOKEN to a token of that account"
         )
-        return f"{repository} is gated: accept its terms at {page}, then {step}"
+        return (
+            f"{repository} is gated: accept its terms at {page}, then {step}, and enable the source with "
+            "`medpipe sources enable ID --accept-terms`"
+        )
 
     try:
         yield
@@ -179,5 +183,10 @@ def explained(
             f"no network to {host} ({type(error).__name__}) while fetching {repository}: check the "
             "connection and HF_ENDPOINT, or name a folder hub by MEDPIPE_HUB; what arrived is kept, the next "
             "run goes on with it"
+        )
+    except json.JSONDecodeError:
+        message = (
+            f"{host} gives no answer of a hub for {repository}, perhaps a login page: check HF_ENDPOINT and "
+            "whether the network asks for a login first"
         )
     raise FetchError(message) from None

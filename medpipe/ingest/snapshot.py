@@ -144,6 +144,10 @@ def _fetch_hub(
         raise FetchError(refusal)
     hub = HubClient.from_settings(settings)
     listing = hub.list_files(repository, revision=commit or source.revision, progress=say)
+    # The catalog may not know, or not yet, that the publisher asks for consent.
+    asked = source.model_copy(update={"gated": source.gated or listing.gated})
+    if (refusal := why_not_fetched(asked, settings)) is not None:
+        raise FetchError(refusal)
     if commit is None:
         commit = listing.commit
         say(f"{source.id}: '{source.revision}' of {repository} is {commit}")

@@ -143,6 +143,10 @@ class Proxy:
     """Names of files that are listed and not there."""
     token: str | None = None
     """What files need, as if the repository were gated."""
+    gate: str | None = None
+    """What the hub says of consent to terms where it lists a repository."""
+    login_page: bool = False
+    """Every answer is a web page, as in a network that asks for a login first."""
     cuts: deque[int] = field(default_factory=deque)
     """The next answers with bytes of a file end after so many bytes, one each."""
     stall_after: int | None = None
@@ -211,6 +215,12 @@ def serve_proxy(upstream: str) -> Iterator[Proxy]:
                 self.refuse(403 if token else 401, "GatedRepo")
             elif "/resolve/" in self.path and self.path.rsplit("/", 1)[-1] in proxy.gone:
                 self.refuse(404, "EntryNotFound")
+            elif proxy.login_page:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", "13")
+                self.end_headers()
+                self.wfile.write(b"<html></html>")
             else:
                 self.forward(seen)
 
@@ -229,6 +239,8 @@ def serve_proxy(upstream: str) -> Iterator[Proxy]:
                     body = body[: proxy.shorten.popleft()]
                 if seen.range:
                     body, status = body[int(seen.range.removeprefix("bytes=").removesuffix("-")) :], 206
+            if status == 200 and proxy.gate and seen.path.startswith("/api/datasets/"):
+                body = json.dumps({**json.loads(body), "gated": proxy.gate}).encode()
             if self.command == "GET":
                 headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
                 headers["Content-Length"] = str(len(body))

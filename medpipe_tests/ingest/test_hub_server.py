@@ -234,6 +234,12 @@ def test_the_mirror_of_the_environment(
     assert {seen.token for seen in proxy.seen} == {None}
 
 
+def test_a_web_page_in_place_of_an_answer(proxy: Proxy, lake: Lake) -> None:
+    proxy.login_page = True
+    with pytest.raises(FetchError, match=r"127\.0\.0\.1:\d+ gives no answer of a hub.*HF_ENDPOINT"):
+        get(lake, proxy.url)
+
+
 class TestToken:
     def test_a_gated_set(self, hub: Hub, proxy: Proxy, lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
@@ -278,6 +284,22 @@ class TestToken:
             get(lake, proxy.url, token=token, gated=True, **consent)
         assert proxy.seen == []
         assert find_current(lake, "raw", "clinic_notes") is None
+
+    @pytest.mark.parametrize(
+        ("consent", "token", "message"),
+        [
+            ({}, TOKEN, "is gated: accept the publisher's terms"),
+            ({"accept_terms": True}, None, "is gated: set HF_TOKEN"),
+        ],
+    )
+    def test_a_gate_that_only_the_hub_knows_of(
+        self, proxy: Proxy, lake: Lake, consent: dict[str, bool], token: str | None, message: str
+    ) -> None:
+        proxy.gate = "manual"
+        with pytest.raises(FetchError, match=message):
+            get(lake, proxy.url, token=token, **consent)
+        assert proxy.downloads == []
+        assert contents(get(lake, proxy.url, token=TOKEN, accept_terms=True))
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_refused_at_the_door(self, proxy: Proxy, lake: Lake, status: int) -> None:
