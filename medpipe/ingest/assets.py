@@ -49,6 +49,7 @@ def source_metadata(source: Source, settings: Settings) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "source": source.title,
         "status": source.status.value,
+        "verified": source.verified,
         "revision asked": source.revision,
         "files": facts_table(_file_facts(source)),
         "licence": source.licence.name or "not stated",

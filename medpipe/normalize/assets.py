@@ -108,6 +108,8 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
             raw = current(lake, "raw", source.id)
             built = normalize_source(source, raw, lake=lake, force=config.force, progress=context.log.info)
         facts = built.dataset.manifest.facts
+        if not facts["kept"]:
+            context.log.error(f"{source.id}: {_account(facts)}")
         schema = record_columns(source.record_kind)
         by_file = [{"file": path, **facts["by_file"][path]} for path in list(facts["by_file"])[:SHOWN_FILES]]
         return dg.MaterializeResult(

@@ -47,7 +47,13 @@ ASKED_FOR = {
     "CMeKG": ["cmekg", "cmekg_relations"],
     "CMB": ["cmb_train", "cmb_exam_validation", "cmb_exam", "cmb_clin"],
     "zysj-style classical texts": ["tcm_ancient_books", "zysj"],
-    "MedicalGPT's own samples": ["medicalgpt_sft", "medicalgpt_pretrain", "medicalgpt_rag"],
+    "MedicalGPT's own samples": [
+        "medicalgpt_sft",
+        "medicalgpt_finetune",
+        "medicalgpt_grpo",
+        "medicalgpt_pretrain",
+        "medicalgpt_rag",
+    ],
     # English medical and mixed
     "nlp-guild/medical-data": ["nlp_guild_medical_data"],
     "Med-dataset/Med_Dataset": ["med_dataset"],
@@ -208,6 +214,30 @@ def test_nothing_large_is_fetched_without_a_word(settings: Settings) -> None:
             assert "--accept-size" in (why_not_fetched(SOURCES[source_id], settings) or "")
 
 
+@pytest.mark.parametrize("source_id", ["c4_zh", "refinedweb", "pes2o", "caselaw_access_project"])
+def test_a_size_that_is_not_the_files_own_is_told(source_id: str) -> None:
+    assert "the size is" in (SOURCES[source_id].status_note or "")
+
+
+@pytest.mark.parametrize(
+    "source_id",
+    [
+        "arxiv",
+        "scientific_papers_pubmed",
+        "imcs_v2",
+        "disc_med_sft",
+        "medical_dialog_zh",
+        "medical_dialog_en",
+        "openwebtext",
+        "comparison_gpt4_data_zh",
+        "comparison_gpt4_data_en",
+    ],
+)
+def test_a_shape_that_was_read_elsewhere_is_not_verified(source_id: str) -> None:
+    assert not SOURCES[source_id].verified
+    assert SOURCES[source_id].status_note
+
+
 def test_parents_are_entries_or_known_to_have_none() -> None:
     titles = {source.title for source in SOURCES.values()}
     parents = {parent for source in SOURCES.values() for parent in source.derived_from}
@@ -223,6 +253,8 @@ def test_known_overlaps_are_named() -> None:
     assert "zhangsheng93/cMedQA2" in parents["disc_med_sft"]
     assert parents["medqa_usmle_train"] == {"MedQA (train)"}
     assert parents["medqa_usmle_exam"] == {"MedQA (held out)"}
+    assert parents["huatuo_consultation_qa"] == {"FreedomIntelligence/Huatuo-26M"}
+    assert parents["medicalgpt_finetune"] == {"BelleGroup/train_0.5M_CN"}
 
 
 def test_held_out_questions_are_for_evaluation_only() -> None:

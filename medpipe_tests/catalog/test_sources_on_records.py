@@ -35,6 +35,12 @@ READ_WHOLE = [
         661 + 167,
     ),
     (
+        "medicalgpt_finetune",
+        {"data/finetune/Belle_open_source_1k.json": "shibing624_medical/finetune/Belle_open_source_1k.json"},
+        363,
+    ),
+    ("medicalgpt_grpo", {"data/grpo/sample.jsonl": "shibing624_medical/grpo/sample.jsonl"}, 21),
+    (
         "medicalgpt_reward",
         {"data/reward/dpo_zh_500.jsonl": "shibing624_medical/reward/dpo_zh_500.jsonl"},
         323,
@@ -158,6 +164,12 @@ def test_ranked_answers_give_a_pair_each(tmp_path: Path) -> None:
     (result,) = tried(tmp_path, "zhongjing_rw", {"data/rlhf2000_7_31.json": "llamafactory/oaast_rm_zh.json"})
     assert result.published == 279 and set(result.rejected) == {"single_answer"}
     assert result.records > result.kept > 270
+
+
+def test_pairs_of_the_same_answer_are_told(tmp_path: Path) -> None:
+    place = "comparison_gpt4_data_zh.json"
+    (result,) = tried(tmp_path, "comparison_gpt4_data_zh", {place: f"comparison-gpt4/{place}"})
+    assert (result.published, result.kept, result.rejected) == (700, 696, {"identical_answers": 4})
 
 
 def test_transcripts_without_an_answer_are_told(tmp_path: Path) -> None:
