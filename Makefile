@@ -8,7 +8,7 @@ WORKERS ?= 2
 export DAGSTER_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help demo dev test test-quick lint check install clean
+.PHONY: help demo dev test test-quick bench lint check install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +35,11 @@ test: $(STAMP) ## all tests (at most 30 minutes on two cores)
 
 test-quick: $(STAMP) ## the inner loop: without slow, browser and hub-server tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow and not browser and not hub'
+
+bench: $(STAMP) ## figures beside other tools, on the real records (minutes; a quiet machine)
+	@rm -f bench/results/latest.jsonl
+	@$(BIN)/python -m bench.normalize
+	@$(BIN)/python -m bench.figures
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .

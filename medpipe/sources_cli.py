@@ -16,7 +16,7 @@ from medpipe.settings import Settings
 
 sources_app = typer.Typer(no_args_is_help=False, help="The catalog of sources.")
 
-SourceId = Annotated[str, typer.Argument(metavar="ID", help="Id of a source, as `medpipe sources` lists it.")]
+SourceId = Annotated[str, typer.Argument(metavar="ID", help="Id or exact title of a source.")]
 
 
 @sources_app.callback(invoke_without_command=True)
@@ -116,7 +116,8 @@ def check_sources(
 def try_sources(
     path: Annotated[Path, typer.Argument(help="A catalog file, a dataset_info.json, or a folder of them.")],
     source: Annotated[
-        list[str] | None, typer.Option("--source", metavar="ID", help="Only this entry; may be given again.")
+        list[str] | None,
+        typer.Option("--source", metavar="ID", help="Only this entry (id or title); may be given again."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most rows read of a file.")] = None,
     show: Annotated[int, typer.Option(min=0, help="Print so many first records and rejected rows.")] = 0,
@@ -127,17 +128,18 @@ def try_sources(
     from medpipe.normalize.trial import try_source
     from medpipe.operate.trial_report import is_wrong, patient_progress, print_shown, print_trial, trial_facts
 
-    settings, console, tried = Settings(), Console(), []
+    settings, console, tried, names = Settings(), Console(), [], {}
     progress = patient_progress(lambda line: typer.echo(line, err=True))
     for entry in entries_of(path, ids=source or ()):
+        names[entry.id] = entry.name
         for each in try_source(entry, settings=settings, max_rows=limit, show=show, progress=progress):
             tried.append(each)
             if not as_json:
-                print_shown(each, console)
+                print_shown(each, console, names)
     if as_json:
         print_json([trial_facts(each) for each in tried])
     else:
-        print_trial(tried, console)
+        print_trial(tried, console, names)
     if any(is_wrong(each) for each in tried):
         raise typer.Exit(1)
 
@@ -153,15 +155,15 @@ def enable_source(
     from medpipe.operate.sources_choice import enable
 
     source = enable(source_id, Settings(), accept_terms=accept_terms, accept_size=accept_size, folder=folder)
-    typer.echo(f"{source_id} is enabled")
+    typer.echo(f"{source.id} is enabled")
     for warning in _warnings(source):
         typer.echo(f"note: {warning}", err=True)
 
 
 @sources_app.command("disable")
 def disable_source(source_id: SourceId) -> None:
-    """Take a source out of the graph and forget its folder; its data stays in the lake."""
+    """Take a source out of the graph, forget its folder and what you accepted; its data stays in the lake."""
     from medpipe.operate.sources_choice import disable
 
-    disable(source_id, Settings())
-    typer.echo(f"{source_id} is disabled")
+    source = disable(source_id, Settings())
+    typer.echo(f"{source.id} is disabled")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from medpipe.catalog.slug import slug
 from medpipe.cli import app
 from medpipe_tests.catalog.test_load import ENTRY
 from medpipe_tests.ingest.hub_server import free_port
@@ -240,7 +241,7 @@ def test_a_right_catalog_is_told_with_what_is_only_listed(home: Path) -> None:
 
 def test_every_mistake_is_told_with_its_line(home: Path) -> None:
     wrong = home / "wrong"
-    wrong.mkdir()
+    (wrong / "records").mkdir(parents=True)
     (wrong / "a.yaml").write_text(ENTRY.replace("language:", "langauge:").replace("disease", "diseases"))
     (wrong / "dataset_info.json").write_text('{\n"mine": {\n"file_nam": "x"}}')
     status, output = medpipe("check", str(wrong), COLUMNS="40")
@@ -282,7 +283,7 @@ def test_nothing_to_check_is_told(home: Path) -> None:
     status, output = medpipe("check", str(home / "bare"))
     assert status == 1 and "has no catalog file: expected *.yaml" in output
     status, output = medpipe("check", str(home / "nowhere.yaml"))
-    assert status == 1 and "nowhere.yaml: No such file" in output
+    assert status == 1 and "nowhere.yaml is not there; give a catalog file" in output
 
 
 @pytest.fixture
@@ -345,3 +346,86 @@ def test_unknown_commands_are_usage_errors(home: Path) -> None:
         status == 1
         and output == "medpipe: no source 'no_such_source' in the catalog; `medpipe sources` lists them\n"
     )
+
+
+def test_a_folder_that_is_not_there_is_a_mistake_of_check_and_nothing_else(home: Path) -> None:
+    (home / "own" / "records").rmdir()
+    status, output = medpipe("check", str(home / "own"))
+    assert status == 1
+    assert output.splitlines()[0] == (
+        f"{home}/own/catalog.yaml:6: 'own_notes': folder: {home}/own/records is not there; correct it "
+        "(it is relative to this file)"
+    )
+    assert medpipe("show", "own_notes")[0] == 0
+    status, output = medpipe("try", str(home / "own"), "--source", "only_listed")
+    assert status == 0
+
+
+def test_a_folder_is_looked_through_only_where_the_entry_points(home: Path) -> None:
+    """A link out of the folder that no pattern means is nobody's business."""
+    copy = home / "copy"
+    (copy / "train").mkdir(parents=True)
+    (home / "elsewhere").mkdir()
+    (copy / "unrelated").symlink_to(home / "elsewhere")
+    (copy / "lost.txt").symlink_to(home / "nothing")
+    status, output = medpipe("enable", "fetched_by_hand", "--folder", str(copy))
+    assert status == 1 and "matches 'train/*.jsonl'" in output and "leads out" not in output
+    (copy / "train" / "a.jsonl").write_text("")
+    status, output = medpipe("enable", "fetched_by_hand", "--folder", str(copy))
+    assert status == 0, output
+
+
+def test_a_wrong_folder_is_told_with_all_that_lies_in_it(home: Path) -> None:
+    (home / "copy" / "deep").mkdir(parents=True)
+    (home / "copy" / "deep" / "other.jsonl").write_text("")
+    status, output = medpipe("enable", "fetched_by_hand", "--folder", str(home / "copy"))
+    assert status == 1 and "There is: deep/other.jsonl" in output
+
+
+@pytest.mark.parametrize(("name", "problem"), [("nowhere", "is not there"), ("file", "is no folder")])
+def test_the_folder_that_was_given_is_what_is_wrong(home: Path, name: str, problem: str) -> None:
+    (home / "file").write_text("")
+    for source in ("gated_notes", "fetched_by_hand", "own_notes"):
+        assert medpipe("enable", source, "--folder", str(home / name)) == (
+            1,
+            f"medpipe: {home / name} {problem}; give --folder the folder that holds the files\n",
+        )
+
+
+def test_a_refusal_names_every_option_that_is_needed(home: Path) -> None:
+    catalog = home / "own" / "catalog.yaml"
+    catalog.write_text(OWN.replace("status: manual", "status: manual\n    gated: true"))
+    (home / "copy").mkdir()
+    command = "`medpipe sources enable fetched_by_hand --folder DIR --accept-terms`"
+    for options in ([], ["--accept-terms"], ["--folder", str(home / "copy")]):
+        status, output = medpipe("enable", "fetched_by_hand", *options)
+        assert status == 1 and command in output
+
+
+def test_disabling_forgets_what_was_accepted(home: Path) -> None:
+    assert medpipe("enable", "gated_notes", "--accept-terms", "--accept-size", HF_TOKEN="hf_secret")[0] == 0
+    assert medpipe("disable", "gated_notes")[0] == 0
+    entry = facts("show", "gated_notes")
+    assert (entry["enabled"], entry["accept_terms"], entry["accept_size"]) == (False, False, False)
+    assert medpipe("enable", "gated_notes", HF_TOKEN="hf_secret")[0] == 1
+
+
+def test_a_data_set_of_a_chinese_name_is_named_and_found_by_it(home: Path) -> None:
+    """Its id is only a hash."""
+    name, source_id = "问诊集", slug("问诊集")
+    (home / "own" / "a.json").write_text('[{"instruction": "咳嗽怎么办？", "output": "多喝水，注意休息。"}]')
+    registry = home / "own" / "dataset_info.json"
+    registry.write_text(json.dumps({name: {"file_name": "a.json"}}))
+    _, output = medpipe("--match", name)
+    lines = output.splitlines()
+    row = next(number for number, line in enumerate(lines) if line.startswith(source_id))
+    assert lines[row + 1].strip().startswith(name)
+    _, output = medpipe("check", str(registry))
+    assert output.startswith(f"{source_id} ({name}): available")
+    status, output = medpipe("try", str(registry), "--source", name, "--show", "1", COLUMNS="200")
+    assert status == 0 and f"{source_id} ({name}): a.json, row 0" in output
+    assert f"{source_id} ({name}), conversation" in output
+    assert "1 file, 1 row: 1 kept, 0 rejected; records: 1 conversation\n" in output
+    assert facts("show", name)["id"] == source_id
+    assert medpipe("disable", name) == (0, f"{source_id} is disabled\n")
+    assert medpipe("enable", name)[1].startswith(f"{source_id} is enabled\n")

@@ -27,19 +27,27 @@ class CheckedCatalog:
     mistakes: tuple[Mistake, ...]
 
 
-def check_catalog(path: Path) -> CheckedCatalog:
+def check_catalog(path: Path, *, check_folders: bool = True) -> CheckedCatalog:
     """Reads a catalog file, a `dataset_info.json`, or all of them in a folder.
 
+    Args:
+        path: the file or the folder.
+        check_folders: whether a local folder that is not there is a mistake of its entry.
+
     Raises:
-        CatalogError: the folder has no catalog file.
+        CatalogError: the path is not there, or the folder has no catalog file.
         OSError: the file cannot be opened.
     """
+    if not path.exists():
+        raise CatalogError(f"{path} is not there; give a catalog file, a dataset_info.json or their folder")
     files = catalog_files(path) if path.is_dir() else [path]
     if not files:
         raise CatalogError(f"{path} has no catalog file: expected *.yaml, *.yml or dataset_info.json")
     is_builtin = path.resolve().is_relative_to(builtin_folder().resolve())
     try:
-        sources = read_catalog_files(files, taken={} if is_builtin else taken_ids())
+        sources = read_catalog_files(
+            files, taken={} if is_builtin else taken_ids(), check_folders=check_folders
+        )
     except CatalogError as error:
         return CheckedCatalog(tuple(files), (), error.mistakes)
     return CheckedCatalog(tuple(files), sources, ())
@@ -50,18 +58,18 @@ def entries_of(path: Path, *, ids: Collection[str] = ()) -> tuple[Source, ...]:
 
     Args:
         path: as for `check_catalog`.
-        ids: only these entries, in the catalog's order; all of them if empty.
+        ids: only these entries, by id or exact title, in the catalog's order; all of them if empty.
 
     Raises:
-        CatalogError: a file has mistakes, or has no entry of an id.
+        CatalogError: the path is not there, a file has mistakes, or there is no entry of an id.
         OSError: the file cannot be opened.
     """
-    checked = check_catalog(path)
+    # An entry without its folder is told by whatever reads it; the others can be read.
+    checked = check_catalog(path, check_folders=False)
     if checked.mistakes:
         raise CatalogError.of(checked.mistakes)
-    known = [source.id for source in checked.sources]
-    if unknown := [name for name in ids if name not in known]:
-        raise CatalogError(
-            f"{path} has no entry {', '.join(map(repr, unknown))}; it has: {', '.join(known) or 'none'}"
-        )
-    return tuple(source for source in checked.sources if not ids or source.id in ids)
+    names = {name for source in checked.sources for name in (source.id, source.title)}
+    if unknown := [name for name in ids if name not in names]:
+        known = ", ".join(source.name for source in checked.sources) or "none"
+        raise CatalogError(f"{path} has no entry {', '.join(map(repr, unknown))}; it has: {known}")
+    return tuple(source for source in checked.sources if not ids or source.id in ids or source.title in ids)

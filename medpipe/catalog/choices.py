@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from medpipe.catalog.load import CatalogError
 from medpipe.catalog.source import Source, Status
@@ -24,6 +24,9 @@ class Choice(BaseModel):
     """The person's own copy of the source's files."""
 
 
+_STORED = TypeAdapter(dict[str, Choice])
+
+
 def read_choices(home: Path) -> dict[str, Choice]:
     """What a person decided so far, by source id.
 
@@ -31,15 +34,15 @@ def read_choices(home: Path) -> dict[str, Choice]:
         CatalogError: the file is broken.
     """
     try:
-        stored = orjson.loads(_path(home).read_bytes())
-        return {source_id: Choice.model_validate(choice) for source_id, choice in stored.items()}
+        return _STORED.validate_python(orjson.loads(_path(home).read_bytes()))
     except FileNotFoundError:
         return {}
-    except (ValueError, AttributeError) as error:
-        raise CatalogError(
-            f"{_path(home)} cannot be read ({' '.join(str(error).split())}); correct or delete it, "
-            "then enable sources again"
-        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole file"
+        raise _broken(home, f"{place}: {first['msg']}") from error
+    except ValueError as error:
+        raise _broken(home, str(error)) from error
 
 
 def merged_choice(home: Path, source_id: str, choice: Choice) -> Choice:
@@ -61,15 +64,13 @@ def store_choice(home: Path, source_id: str, choice: Choice) -> None:
     _write(home, read_choices(home) | {source_id: merged_choice(home, source_id, choice)})
 
 
-def forget_folder(home: Path, source_id: str) -> None:
-    """Forgets the person's own copy, so that the source is again where its entry says.
+def replace_choice(home: Path, source_id: str, choice: Choice) -> None:
+    """Notes a decision in the place of all that was decided about the source before.
 
     Raises:
         CatalogError: the file is broken.
     """
-    choices = read_choices(home)
-    if source_id in choices:
-        _write(home, choices | {source_id: choices[source_id].model_copy(update={"folder": None})})
+    _write(home, read_choices(home) | {source_id: choice})
 
 
 def with_choice(source: Source, choice: Choice | None) -> Source:
@@ -95,6 +96,12 @@ def web_page(source: Source) -> str | None:
     if source.page is None and source.repository is not None:
         return f"https://huggingface.co/datasets/{source.repository}"
     return source.page
+
+
+def _broken(home: Path, why: str) -> CatalogError:
+    return CatalogError(
+        f"{_path(home)} cannot be read ({why}); correct or delete it, then enable sources again"
+    )
 
 
 def _path(home: Path) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from medpipe.catalog.model_fields import (
     tag_of,
 )
 from medpipe.catalog.places import Location
+from medpipe.catalog.source import BROKEN_RULES
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -94,6 +95,9 @@ def find_mistakes(
             details = _not_implied(error.errors(include_url=False))
         # Names first: what is only misspelt is not missing.
         details = [detail for detail in details if detail["type"] == "extra_forbidden"] or details
+        unmet = [attempt.as_written_in(finding) for detail in details for finding in _unmet(detail)]
+        if unmet:
+            return [*findings.values(), *unmet]
         for detail in details:
             spot = find_spot(model, detail["loc"])
             finding = Finding(spot.location, _message(model, spot, detail))
@@ -162,6 +166,12 @@ def _not_implied(details: list[ErrorDetails]) -> list[ErrorDetails]:
         if detail["type"] != "too_short"
         or not any(other[: len(detail["loc"])] == detail["loc"] != other for other in locations)
     ]
+
+
+def _unmet(detail: ErrorDetails) -> Iterator[Finding]:
+    """The rules across fields that a validator found broken, which it looks at when all fields are right."""
+    if detail["type"] == BROKEN_RULES:
+        yield from (Finding(location, message) for location, message in detail["ctx"]["broken"])
 
 
 def _message(model: type[BaseModel], spot: Spot, detail: ErrorDetails) -> str:

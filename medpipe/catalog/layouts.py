@@ -218,14 +218,25 @@ class TaskLayout(_Layout):
     task: Task
     text: Names = ("text",)
     labels: str = "label"
-    """Field of the annotation: a label or a list of them; a list of entities; a list of relations."""
+    """Field of the annotation: a label or a list of them; entities; a list of relations.
+
+    Entities are a list, an object of mentions by type, or BIO tags (`O B-Symptom I-Symptom`, in a string or
+    in a list), one for each character of the text, which then is one field.
+    """
     label_names: dict[str, str] = {}
     """Readable name of a published label."""
     entity: str = "entity"
-    """Field of the mention where an entity is an object; a pair is [mention, type]."""
+    """Field of the mention where an entity is an object; a pair is [mention, type].
+
+    An object without it has the mention's first and last character, counted from 0, in `start_idx` and
+    `end_idx` (CBLUE).
+    """
     entity_type: str = "type"
     subject: str = "subject"
-    """Fields of a relation that is an object; a list is [subject, predicate, object]."""
+    """Fields of a relation that is an object; a list is [subject, predicate, object].
+
+    In `{"@value": "…", "place": "…"}` the other members stay beside the value as `place: …`.
+    """
     predicate: str = "predicate"
     object: str = "object"
     instruction: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 
 from medpipe.catalog.explain import Finding, find_mistakes
 from medpipe.catalog.places import Document, Location, SyntaxMistake, read_json, read_yaml
-from medpipe.catalog.source import Source
+from medpipe.catalog.slug import slug
+from medpipe.catalog.source import Source, Status
 
 DATASET_INFO = "dataset_info.json"
 _PATTERNS = ("*.yaml", "*.yml", DATASET_INFO)
@@ -73,9 +75,12 @@ class _File:
 
 @dataclass(frozen=True)
 class _Found:
-    """An entry that validates, and where it stands."""
+    """An entry, and where it stands."""
 
-    source: Source
+    source: Source | None
+    """None if it does not validate; its mistakes are noted then."""
+    id: str | None
+    """As it is written, also where the entry does not validate."""
     name: str
     file: _File
     location: Location
@@ -109,17 +114,19 @@ def read_catalog_folder(folder: Path, *, taken: Mapping[str, str] | None = None)
 
 
 def read_catalog_files(
-    paths: Iterable[Path], *, taken: Mapping[str, str] | None = None
+    paths: Iterable[Path], *, taken: Mapping[str, str] | None = None, check_folders: bool = False
 ) -> tuple[Source, ...]:
     """Reads and validates catalog files; a `.json` file is a registry as LLaMA-Factory has it.
 
     Args:
         paths: the files, in the order in which their entries are wanted.
         taken: ids that are in use elsewhere, and where.
+        check_folders: whether the local folder of an available entry must be there. Where definitions load it
+            need not, as one disk that is not mounted must not stop all other sources.
 
     Raises:
-        CatalogError: a file cannot be parsed, an entry does not validate, or an id stands twice; every
-            mistake of every file is listed.
+        CatalogError: a file cannot be parsed, an entry does not validate, an id stands twice, or a folder
+            that is checked is not there; every mistake of every file is listed.
         OSError: a file cannot be opened.
     """
     mistakes: list[Mistake] = []
@@ -134,17 +141,19 @@ def read_catalog_files(
         for key in file.document.repeated_keys:
             message = f"'{key.location[-1]}' stands twice, first in line {key.first_line}; remove one"
             file.mistakes.append(Mistake(path, key.line, None, message))
+        if check_folders and path.suffix != ".json":  # a registry's entry without its file is only listed
+            _note_missing_folders(file)
         for found in _registry(file, owners) if path.suffix == ".json" else _catalog(file):
-            if found.source.id in owners:
-                owner = owners[found.source.id]
-                message = f"the id '{found.source.id}' is taken by {owner}; choose another"
-                file.add(found.name, found.location, [Finding((), message)])
-            owners.setdefault(found.source.id, found)
+            if found.id in owners:
+                message = f"the id '{found.id}' is taken by {owners[found.id]}; choose another"
+                file.add(found.name, found.location, [Finding(("id",), message)])
+            if found.id is not None:
+                owners.setdefault(found.id, found)
             entries.append(found)
         mistakes += sorted(file.mistakes, key=lambda mistake: mistake.line or 0)
     if mistakes:
         raise CatalogError.of(mistakes)
-    return tuple(found.source for found in entries)
+    return tuple(found.source for found in entries if found.source is not None)
 
 
 def _parse(path: Path) -> Document:
@@ -157,17 +166,26 @@ def _parse(path: Path) -> Document:
 
 
 def _catalog(file: _File) -> Iterator[_Found]:
-    """The entries of a YAML file that validate; the mistakes of the others are noted."""
+    """The entries of a YAML file; the mistakes of those that do not validate are noted."""
     content = file.document.value
+    unknown = [key for key in content if key != "sources"] if isinstance(content, dict) else []
+    misspelt = [key for key in unknown if difflib.get_close_matches(str(key).lower(), ["sources"], n=1)]
+    for key in unknown:
+        fix = "did you mean 'sources'?" if key in misspelt else "only 'sources' stands at the top; remove it"
+        if key not in misspelt and key in Source.model_fields:
+            fix = "it belongs into an entry of 'sources'"
+        file.add(None, (), [Finding((key,), f"unknown field '{key}'; {fix}")])
     entries = content.get("sources") if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        file.add(None, (), [Finding((), "expected a mapping with a list 'sources'; see an entry of medpipe")])
+        expected = "expected a mapping with a list 'sources'; see an entry of medpipe"
+        # A misspelt name is told already.
+        file.add(None, (), [Finding(("sources",), expected)] if entries is not None or not misspelt else [])
         return
     for number, entry in enumerate(entries):
-        name = entry.get("id") if isinstance(entry, dict) else None
-        found = _validated(file, str(name or f"entry {number + 1}"), entry, ("sources", number))
-        if found is not None:
-            yield found
+        written = entry.get("id") if isinstance(entry, dict) else None
+        source_id = written if isinstance(written, str) else None
+        name = str(written or f"entry {number + 1}")
+        yield _validated(file, name, source_id, entry, ("sources", number))
 
 
 def _registry(file: _File, taken: Container[str]) -> Iterator[_Found]:
@@ -179,22 +197,35 @@ def _registry(file: _File, taken: Container[str]) -> Iterator[_Found]:
     if not isinstance(content, dict):
         file.add(None, (), [Finding((), "expected an object with one object a data set")])
         return
-    for name, entry in content.items():
-        findings = registry_mistakes(entry)
+    for name, value in content.items():
+        findings = registry_mistakes(value)
         if findings:
             file.add(name, (name,), findings)
-            continue
-        found = _validated(file, name, registry_entry(name, entry, file.path.parent, taken=taken), (name,))
-        if found is not None:
-            yield found
+            yield _Found(None, slug(name, taken=taken), name, file, (name,))
+        else:
+            entry = registry_entry(name, value, file.path.parent, taken=taken)
+            yield _validated(file, name, entry["id"], entry, (name,))
 
 
-def _validated(file: _File, name: str, entry: Any, location: Location) -> _Found | None:
+def _validated(file: _File, name: str, source_id: str | None, entry: Any, location: Location) -> _Found:
+    source: Source | None = None
     try:
         source = Source.model_validate(entry)
     except ValidationError:
         file.add(name, location, find_mistakes(Source, entry, related=_RELATED))
-        return None
-    if source.folder is not None:
+    if source is not None and source.folder is not None:
         source = source.model_copy(update={"folder": (file.path.parent / source.folder).resolve()})
-    return _Found(source, name, file, location)
+    return _Found(source, source_id, name, file, location)
+
+
+def _note_missing_folders(file: _File) -> None:
+    """Notes the folders that are not there, also those of entries that do not validate."""
+    content = file.document.value
+    entries = content.get("sources") if isinstance(content, dict) else None
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if not isinstance(entry, dict) or entry.get("status", Status.AVAILABLE) != Status.AVAILABLE:
+            continue
+        folder = entry.get("folder")
+        if isinstance(folder, str) and not (path := file.path.parent / folder).is_dir():
+            message = f"folder: {path.resolve()} is not there; correct it (it is relative to this file)"
+            file.add(entry.get("id"), ("sources", number), [Finding(("folder",), message)])

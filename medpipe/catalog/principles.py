@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from medpipe.catalog.source import Genre, Source, Use
+from medpipe.catalog.selection import enable_command
+from medpipe.catalog.source import Genre, Source, Status, Use
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,12 @@ def use_warnings(source: Source) -> tuple[str, ...]:
 
 
 def _not_under_control(source: Source) -> str:
-    fix = (
-        f"accept the publisher's terms, then `medpipe sources enable {source.id} --accept-terms`"
-        if source.gated
-        else "write 'gated: true' into its entry, and 'accept_terms: true' once you have accepted the terms"
-    )
+    if source.status in (Status.LISTED, Status.EXCLUDED):
+        fix = f"nothing is to be done, as it is {source.status} and never fetched"
+    elif source.gated:
+        fix = f"accept the publisher's terms, then `{enable_command(source)}`"
+    else:
+        fix = "write 'gated: true' into its entry, and 'accept_terms: true' once you have accepted the terms"
     return (
         f"{source.id}: clinical records are used for {', '.join(source.uses)} only under control, that is "
         f"gated and with accepted terms; {fix}"

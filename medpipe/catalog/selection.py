@@ -37,14 +37,20 @@ class Catalog:
     enabled: tuple[Source, ...]
 
     def get(self, source_id: str) -> Source:
-        """The entry with this id.
+        """The entry with this id, or else with exactly this title.
 
         Raises:
-            CatalogError: there is none.
+            CatalogError: there is none, or several have this title.
         """
         for source in self.sources:
             if source.id == source_id:
                 return source
+        titled = [source for source in self.sources if source.title == source_id]
+        if len(titled) > 1:
+            ids = ", ".join(source.id for source in titled)
+            raise CatalogError(f"several sources have the title '{source_id}'; give one of the ids {ids}")
+        if titled:
+            return titled[0]
         raise CatalogError(f"no source '{source_id}' in the catalog; `medpipe sources` lists them")
 
     def find(
@@ -81,16 +87,27 @@ def _names(source: Source) -> str:
     return "\n".join(filter(None, names))
 
 
-def why_not_fetched(source: Source, settings: Settings) -> str | None:
-    """The reason why a source cannot be fetched as things stand, with the fix; None if it can."""
-    return why_not_allowed(source, settings) or _missing_credential(source, settings)
+def why_not_fetched(source: Source, settings: Settings, *, stored: Source | None = None) -> str | None:
+    """The reason why a source cannot be fetched as things stand, with the fix; None if it can.
+
+    Args:
+        source: the entry.
+        settings: where the hub is, and the credential.
+        stored: the entry without the decision that is only tried: what that adds is part of the fix. The
+            entry itself if unset.
+    """
+    refusal = why_not_allowed(source, settings, stored=stored)
+    return refusal or _missing_credential(source, settings, stored or source)
 
 
-def why_not_allowed(source: Source, settings: Settings) -> str | None:
+def why_not_allowed(source: Source, settings: Settings, *, stored: Source | None = None) -> str | None:
     """The reason why a source must not be used, with the fix; None if it may be.
 
-    A credential is no part of it: what was fetched with one before is used without.
+    A credential is no part of it: what was fetched with one before is used without. The arguments are those
+    of `why_not_fetched`.
     """
+    needs_terms = source.gated and not source.accept_terms
+    command = enable_command(stored or source, with_folder=source.folder != (stored or source).folder)
     match source.status:
         case Status.LISTED:
             note = source.status_note or "nobody could verify its files"
@@ -98,33 +115,42 @@ def why_not_allowed(source: Source, settings: Settings) -> str | None:
         case Status.EXCLUDED:
             return f"{source.id} is excluded and is not fetched: {source.status_note}"
         case Status.MANUAL:
-            return (
-                f"{source.id} is fetched by a person: get it from {source.page}, then "
-                f"`medpipe sources enable {source.id} --folder DIR`"
-            )
+            terms = ", accept the publisher's terms there" if needs_terms else ""
+            return f"{source.id} is fetched by a person: get it from {source.page}{terms}, then `{command}`"
         case Status.AVAILABLE:
             pass
-    if source.gated and not source.accept_terms:
+    if needs_terms:
         token = "" if _is_local(source, settings) else "set HF_TOKEN, "
-        return (
-            f"{source.id} is gated: accept the publisher's terms at {_page(source)}, {token}then "
-            f"`medpipe sources enable {source.id} --accept-terms`"
-        )
-    if (source.size_bytes or 0) > SIZE_LIMIT_BYTES and not source.accept_size:
-        return (
-            f"{source.id} has {source.size_bytes or 0:,} bytes: "
-            f"`medpipe sources enable {source.id} --accept-size` if the disk has room"
-        )
+        page = _page(source)
+        return f"{source.id} is gated: accept the publisher's terms at {page}, {token}then `{command}`"
+    if _is_large(source) and not source.accept_size:
+        return f"{source.id} has {source.size_bytes or 0:,} bytes: `{command}` if the disk has room"
     return None
 
 
-def _missing_credential(source: Source, settings: Settings) -> str | None:
+def enable_command(source: Source, *, with_folder: bool = False) -> str:
+    """The command that enables a source, with every option that it needs as things stand."""
+    options = {
+        "--folder DIR": with_folder or source.status is Status.MANUAL,
+        "--accept-terms": source.gated and not source.accept_terms,
+        "--accept-size": _is_large(source) and not source.accept_size,
+    }
+    return " ".join(
+        [f"medpipe sources enable {source.id}", *(name for name, needed in options.items() if needed)]
+    )
+
+
+def _is_large(source: Source) -> bool:
+    return (source.size_bytes or 0) > SIZE_LIMIT_BYTES
+
+
+def _missing_credential(source: Source, settings: Settings, stored: Source) -> str | None:
     has_token = settings.hf_token is not None and settings.hf_token.get_secret_value() != ""
     if not source.gated or has_token or _is_local(source, settings):
         return None
     return (
         f"{source.id} is gated: set HF_TOKEN to a token of the account that accepted the terms at "
-        f"{_page(source)}, or name your own copy with `medpipe sources enable {source.id} --folder DIR`"
+        f"{_page(source)}, or name your own copy with `{enable_command(stored, with_folder=True)}`"
     )
 
 

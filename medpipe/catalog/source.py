@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from medpipe.catalog.layouts import KINDS, Expression, Layout
+from medpipe.catalog.slug import slug
 from medpipe.records.kinds import Domain, Kind, Language, Split
+
+BROKEN_RULES = "broken_rules"
+"""Type of the validation error whose context lists under `broken` every rule across fields that an entry
+breaks, each as (location, message)."""
 
 
 class Use(StrEnum):
@@ -206,34 +213,18 @@ class Source(_Entry):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.repository is not None and self.folder is not None:
-            raise ValueError("give either 'repository' (owner/name on the hub) or 'folder' (a local folder)")
-        if self.status is Status.AVAILABLE and self.repository is None and self.folder is None:
-            raise ValueError("give 'repository' (owner/name on the hub) or 'folder' (a local folder)")
-        if self.status is Status.MANUAL and self.page is None:
-            raise ValueError("a source that a person fetches needs the 'page' where it lies")
-        if self.status is Status.EXCLUDED and self.status_note is None:
-            raise ValueError("say in 'status_note' why the source is excluded")
-        if self.status in (Status.AVAILABLE, Status.MANUAL):
-            missing = [name for name in ("files", "layout", "uses") if not getattr(self, name)]
-            if missing:
-                raise ValueError(
-                    f"{' and '.join(repr(name) for name in missing)} missing: only a source that is 'listed' "
-                    "or 'excluded' can do without"
-                )
-        if self.layout is not None:
-            possible = KINDS[type(self.layout)]
-            if self.kind is None:
-                object.__setattr__(self, "kind", possible[0])
-            elif self.kind not in possible:
-                expected = " or ".join(f"'{kind}'" for kind in possible)
-                raise ValueError(
-                    f"layout '{self.layout.layout}' gives records of kind {expected}, not '{self.kind}'"
-                )
-        for file in self.files:
-            if file.path.startswith("/") or ".." in Path(file.path).parts:
-                raise ValueError(f"file path {file.path!r} must stay within the repository")
+        if self.kind is None and self.layout is not None:
+            object.__setattr__(self, "kind", KINDS[type(self.layout)][0])
+        if broken := tuple(_broken_rules(self)):
+            message = "; ".join(rule for _, rule in broken)
+            raise PydanticCustomError(BROKEN_RULES, "{message}", {"message": message, "broken": broken})
         return self
+
+    @property
+    def name(self) -> str:
+        """Its id, with the title where the id has a hash for what is lost of a title that is not ASCII."""
+        is_hashed = not self.title.isascii() and self.id == slug(self.title)
+        return f"{self.id} ({self.title})" if is_hashed else self.id
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -266,4 +257,42 @@ class Source(_Entry):
     @property
     def feeds_pretraining(self) -> bool:
         """Whether its records become pretraining documents."""
-        return Use.PRETRAINING in self.uses and self.kind in (Kind.DOCUMENT, Kind.CONVERSATION)
+        return Use.PRETRAINING in self.uses and self.kind in _KINDS_OF_USE[Use.PRETRAINING]
+
+
+_KINDS_OF_USE = {Use.PRETRAINING: (Kind.DOCUMENT, Kind.CONVERSATION), Use.REWARD: (Kind.PREFERENCE,)}
+"""Kinds of record that a use needs, where it cannot take any."""
+
+
+def _broken_rules(source: Source) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every rule across fields that an entry breaks: where, and what is wrong with the fix."""
+    status, layout = source.status, source.layout
+    if source.repository is not None and source.folder is not None:
+        yield ("folder",), "give either 'repository' (owner/name on the hub) or 'folder' (a local folder)"
+    if status is Status.AVAILABLE and source.repository is None and source.folder is None:
+        yield (), "give 'repository' (owner/name on the hub) or 'folder' (a local folder)"
+    if status is Status.MANUAL and source.page is None:
+        yield (), "a source that a person fetches needs the 'page' where it lies"
+    if status is Status.EXCLUDED and source.status_note is None:
+        yield ("status",), "say in 'status_note' why the source is excluded"
+    missing = [f"'{name}'" for name in ("files", "layout", "uses") if not getattr(source, name)]
+    if status in (Status.AVAILABLE, Status.MANUAL) and missing:
+        which = " and ".join(missing)
+        yield (), f"{which} missing: only a source that is 'listed' or 'excluded' can do without"
+    if layout is not None and source.kind not in (possible := KINDS[type(layout)]):
+        expected = " or ".join(f"'{kind}'" for kind in possible)
+        yield ("kind",), f"layout '{layout.layout}' gives records of kind {expected}, not '{source.kind}'"
+    for number, use in enumerate(source.uses):
+        kinds = _KINDS_OF_USE.get(use, tuple(Kind))
+        if source.kind is not None and source.kind not in kinds:
+            expected = " or ".join(f"'{kind}'" for kind in kinds)
+            yield (
+                ("uses", number),
+                f"'{use}' needs records of kind {expected}, not '{source.kind}'; remove it",
+            )
+    for number, file in enumerate(source.files):
+        if file.path.startswith("/") or ".." in Path(file.path).parts:
+            yield ("files", number, "path"), f"file path {file.path!r} must stay within the repository"
+        if file.format is FileFormat.TEXT_RECORDS and file.record_start is None:
+            message = "'text_records' needs 'record_start', an expression for the line that starts a record"
+            yield ("files", number, "format"), message

@@ -10,6 +10,7 @@ import gzip
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from medpipe.catalog.source import FileFormat
 from medpipe.ingest.errors import IngestError
+from medpipe.ingest.formats import ARCHIVE_SUFFIXES, has_known_suffix
 from medpipe.ingest.patterns import is_safe, path_matches
 from medpipe.lake.files import DiskFullError, naming_a_full_disk
 
@@ -31,6 +34,8 @@ _CHUNK_BYTES = 1 << 20
 _SHOWN_MEMBERS = 20
 _NAME_CHARACTERS = 60
 """A member's own name is kept up to this length, so that no file system refuses it."""
+_ABOUT = ("readme", "license", "licence", "copying", "notice", "changelog", "citation")
+"""Names, whatever their suffix, of members that tell about the data."""
 _UTF8_FLAG, _ENCRYPTED_FLAG = 0x800, 0x1
 _DAMAGE = (EOFError, OSError, zlib.error, LZMAError, zipfile.BadZipFile)
 
@@ -50,19 +55,24 @@ class UnpackedFile:
 
 
 @contextmanager
-def unpacked(path: Path, *, member: str | None) -> Iterator[Iterator[UnpackedFile]]:
+def unpacked(
+    path: Path, *, member: str | None, file_format: FileFormat = FileFormat.AUTO
+) -> Iterator[Iterator[UnpackedFile]]:
     """The files that a published file holds: itself, or what is packed in it.
 
     A zip archive yields its members by name; folders, `__MACOSX` and dot files are left out, and a member
-    that is packed with gzip itself is unpacked too. An unpacked file exists until the next one is asked for.
+    that is packed with gzip itself is unpacked too. Where neither a member nor a format is set, members that
+    are no data (`README.md`, `LICENSE`, a `.pdf`: known by name, or with a suffix that no format is known
+    for) are left out if there is any other. An unpacked file exists until the next one is asked for.
 
     Args:
         path: the published file; `.zip` and `.gz` are unpacked, whatever else is yielded as it is.
         member: glob pattern of the members of a zip archive that are wanted; all of them if None.
+        file_format: of the files, as the catalog says.
 
     Raises:
-        IngestError: it is damaged, encrypted or packed in an unknown way, it holds no such member, or so much
-            comes out of it that it must be a trap.
+        IngestError: it is damaged, encrypted or packed in an unknown way, it holds no such member, another
+            archive or two members of one name, or so much comes out of it that it must be a trap.
         DiskFullError: the disk with temporary files filled.
     """
     suffix = path.suffix.lower()
@@ -73,7 +83,11 @@ def unpacked(path: Path, *, member: str | None) -> Iterator[Iterator[UnpackedFil
         raise IngestError(f"{path} is missing; materialise the source's raw asset again")
     with tempfile.TemporaryDirectory(prefix="medpipe-unpacked-", ignore_cleanup_errors=True) as scratch:
         room = _Room(path, Path(scratch))
-        yield room.gunzipped() if suffix == ".gz" else room.unzipped(member)
+        yield (
+            room.gunzipped()
+            if suffix == ".gz"
+            else room.unzipped(member, is_auto=file_format is FileFormat.AUTO)
+        )
 
 
 class _Room:
@@ -89,14 +103,14 @@ class _Room:
         """The one file in a gzip file."""
         yield UnpackedFile("", self._gunzip(self._archive, self._archive.name))
 
-    def unzipped(self, pattern: str | None) -> Iterator[UnpackedFile]:
+    def unzipped(self, pattern: str | None, *, is_auto: bool) -> Iterator[UnpackedFile]:
         """The wanted members of a zip archive, by name."""
         try:
             archive = zipfile.ZipFile(self._archive)
         except (*_DAMAGE, NotImplementedError) as error:
             raise self._damaged(error) from None
         with archive:
-            wanted = self._wanted(archive, pattern)
+            wanted = self._wanted(archive, pattern, is_auto=is_auto)
             if sum(info.file_size for info in wanted.values()) > self._limit:
                 raise self._too_large()
             for name, info in sorted(wanted.items()):
@@ -107,8 +121,11 @@ class _Room:
                 yield UnpackedFile(name, target)
                 target.unlink(missing_ok=True)
 
-    def _wanted(self, archive: zipfile.ZipFile, pattern: str | None) -> dict[str, zipfile.ZipInfo]:
-        there = {_name(info): info for info in archive.infolist()}
+    def _wanted(
+        self, archive: zipfile.ZipFile, pattern: str | None, *, is_auto: bool
+    ) -> dict[str, zipfile.ZipInfo]:
+        members = [(_name(info), info) for info in archive.infolist()]
+        there = dict(members)
         # A name that climbs out of the archive (`../x`) or is absolute counts as hidden.
         there = {name: info for name, info in there.items() if is_safe(name) and "__MACOSX" not in name}
         wanted = {
@@ -120,6 +137,20 @@ class _Room:
             raise IngestError(
                 f"{self._archive} {asked}; correct 'member' in the catalog entry. It holds: {shown}"
             )
+        counts = Counter(name for name, _ in members)
+        if twice := sorted(name for name in wanted if counts[name] > 1):
+            raise IngestError(
+                f"{self._archive} holds more than one member named {twice[0]}; unpack it yourself, under "
+                "different names, and name the unpacked files in the catalog"
+            )
+        if archives := sorted(filter(_is_archive, wanted)):
+            raise IngestError(
+                f"{archives[0]} in {self._archive} is an archive within the archive, which is not opened; "
+                "unpack it yourself and name the unpacked files in the catalog, or let 'member' match other "
+                "members only"
+            )
+        if pattern is None and is_auto:
+            return {name: info for name, info in wanted.items() if _may_be_data(name)} or wanted
         return wanted
 
     def _unzip(self, archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Path:
@@ -172,6 +203,20 @@ class _Room:
             f"{self._archive.stat().st_size:,}; if that is meant, unpack it yourself and name the unpacked "
             "files in the catalog"
         )
+
+
+def _without_gz(name: str) -> str:
+    return name[: -len(".gz")] if name.lower().endswith(".gz") else name
+
+
+def _is_archive(name: str) -> bool:
+    """Whether a member is packed in another way than by gzip around one file."""
+    return PurePosixPath(_without_gz(name)).suffix.lower() in ARCHIVE_SUFFIXES
+
+
+def _may_be_data(name: str) -> bool:
+    path = PurePosixPath(_without_gz(name))
+    return has_known_suffix(path.name) and path.name.split(".")[0].lower() not in _ABOUT
 
 
 def _name(info: zipfile.ZipInfo) -> str:

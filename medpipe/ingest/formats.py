@@ -38,6 +38,9 @@ _XML_STARTS = ("<?xml", "<!DOCTYPE article", "<article", "<PubmedArticle")
 _LINES_SUFFIXES = (".jsonl", ".ndjson")
 _JSON_SUFFIXES = (".json", *_LINES_SUFFIXES)
 _PROBE_BYTES = 1 << 20
+_LINES_LOOKED_AT = 20
+ARCHIVE_SUFFIXES = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
+"""Of what is not opened where a format is asked for."""
 
 
 class Found(NamedTuple):
@@ -48,6 +51,12 @@ class Found(NamedTuple):
     """Where the records of a JSON object are, as `read_json_object` takes it."""
 
 
+def has_known_suffix(name: str) -> bool:
+    """Whether `detect_format` knows what a file with this name may be."""
+    suffix = Path(name).suffix.lower()
+    return suffix in _BY_SUFFIX or suffix in ("", ".txt", *_JSON_SUFFIXES)
+
+
 def detect_format(
     path: Path, *, records: str | None = None, record_start: str | None = None, has_columns: bool = False
 ) -> Found:
@@ -56,8 +65,9 @@ def detect_format(
     A suffix of a table, of XML or of a binary format decides. Of the others the content does:
 
     - `.json`, `.jsonl`, `.ndjson`: an array if it starts with `[`, unless that bracket opens and closes on a
-      line of its own (JSONL of lists); an object or JSONL as `object_shape` says if it starts with `{`.
-    - `.txt`: JSONL if its first line is a JSON object, else one record a line.
+      line of its own (JSONL of lists; where the first line is broken, most of the first 20 decide); an object
+      or JSONL as `object_shape` says if it starts with `{`.
+    - `.txt`: JSONL if at least half of its first 20 lines are JSON objects, else one record a line.
     - no suffix: as `.json` if it starts with `{` or `[`; a binary format by its first bytes; XML; else one
       record a line.
 
@@ -70,7 +80,12 @@ def detect_format(
     suffix = path.suffix.lower()
     if suffix in _BY_SUFFIX:
         return Found(_BY_SUFFIX[suffix])
-    if suffix not in ("", ".txt", *_JSON_SUFFIXES):
+    if suffix in ARCHIVE_SUFFIXES:
+        raise IngestError(
+            f"{path.name} is an archive that is not opened; unpack it yourself and name the unpacked files "
+            "in the catalog"
+        )
+    if not has_known_suffix(path.name):
         raise IngestError(
             f"{path.name}: no format is known for the suffix '{suffix}'; set 'format' for this file in the "
             "catalog"
@@ -89,7 +104,9 @@ def detect_format(
     if suffix == ".txt" or (suffix == "" and not text.startswith(("[", "{"))):
         return Found(_text_format(text, has_columns=has_columns, is_whole=is_whole))
     if text.startswith("["):
-        return Found(FileFormat.JSONL if _is_lists_in_lines(text, suffix) else FileFormat.JSON_ARRAY)
+        return Found(
+            FileFormat.JSONL if _is_lists_in_lines(text, suffix, is_whole=is_whole) else FileFormat.JSON_ARRAY
+        )
     shape = object_shape(text, is_whole=is_whole)
     if shape is Shape.LINES or suffix in _LINES_SUFFIXES:
         return Found(FileFormat.JSONL)
@@ -106,17 +123,38 @@ def _text_format(text: str, *, has_columns: bool, is_whole: bool) -> FileFormat:
     line, line_end, _ = text.partition("\n")
     if has_columns:
         return FileFormat.TSV if "\t" in line else FileFormat.CSV
-    if is_object(line) or (line.startswith('{"') and not line_end and not is_whole):
+    lines = _first_lines(text, is_whole=is_whole)
+    objects = sum(is_object(line) for line in lines)
+    if (objects and 2 * objects >= len(lines)) or (line.startswith('{"') and not line_end and not is_whole):
         return FileFormat.JSONL
     return FileFormat.XML if text.startswith(_XML_STARTS) else FileFormat.TEXT_LINES
 
 
-def _is_lists_in_lines(text: str, suffix: str) -> bool:
+def _is_lists_in_lines(text: str, suffix: str, *, is_whole: bool) -> bool:
     """Whether a file that starts with a list is JSONL of lists, and no array of records."""
     line, _, rest = text.partition("\n")
     try:
         value = parse_json(line)
     except BrokenJsonError:
-        return False
+        lines = _first_lines(text, is_whole=is_whole)
+        values = sum(_is_container(line) for line in lines)
+        # A bracket alone opens an array; commas between its elements may be missing.
+        return line.strip() != "[" and 2 * values > len(lines) - (suffix in _LINES_SUFFIXES)
     holds_records = any(isinstance(item, dict) for item in value)
     return bool(rest.strip()) or (suffix in _LINES_SUFFIXES and not holds_records)
+
+
+def _is_container(line: str) -> bool:
+    """Whether a line is a JSON list or object; with a comma after it, it is rather an element of an array."""
+    try:
+        return isinstance(parse_json(line), list | dict)
+    except BrokenJsonError:
+        return False
+
+
+def _first_lines(text: str, *, is_whole: bool) -> list[str]:
+    """The first lines that are not blank, without one that is cut by the end of the probe."""
+    lines = text.split("\n")
+    if not is_whole and len(lines) > 1:
+        del lines[-1]
+    return [line for line in lines if not line.isspace() and line][:_LINES_LOOKED_AT]

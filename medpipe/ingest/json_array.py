@@ -9,11 +9,14 @@ from medpipe.ingest.batches import Record
 from medpipe.ingest.errors import IngestError
 from medpipe.ingest.json_window import Container, JsonWindow, contained_records
 
-ARRAY = Container("array", "]", "truncated_array", JsonWindow.record)
+ARRAY = Container("array", "]", '[{"-0123456789tfnNI', "truncated_array", JsonWindow.record)
 
 
 def read_json_array(path: Path, *, encoding: str) -> Iterator[Record]:
-    """Yields one record an element; where the array breaks, the rest is one fault `truncated_array`.
+    """Yields one record an element; one that is broken is a fault `broken_json`.
+
+    Where the array ends too early, or the end of what is broken cannot be found, the rest is one fault
+    `truncated_array`.
 
     Raises:
         IngestError: the file does not start with `[`.

@@ -9,7 +9,7 @@ from typing import Any
 from medpipe.ingest.batches import Record, broken
 from medpipe.ingest.errors import IngestError
 from medpipe.ingest.json_array import ARRAY
-from medpipe.ingest.json_window import Container, CutError, JsonWindow, contained_records
+from medpipe.ingest.json_window import Container, CutError, JsonWindow, contained_records, skipped
 
 WHOLE = "."
 """As the place of the records: each object at the top of the file is itself a record."""
@@ -38,14 +38,15 @@ def _member(window: JsonWindow) -> Record:
     return record._replace(value=keyed(name, record.value))
 
 
-_OBJECT = Container("object", "}", _REASON, _member)
+_OBJECT = Container("object", "}", '"', _REASON, _member)
 
 
 def read_json_object(path: Path, *, encoding: str, records: str | None = None) -> Iterator[Record]:
     """Yields the records of a file that is one JSON object.
 
     A member that is an object is a record as it is, with its name as the field `key`; any other value becomes
-    `{"key": name, "value": value}`. Where the object breaks, the rest is one fault `truncated_object`.
+    `{"key": name, "value": value}`. A broken one is a fault `broken_json`; where the object ends too
+    early, or the end of what is broken cannot be found, the rest is one fault `truncated_object`.
 
     Args:
         path: the file.
@@ -81,15 +82,18 @@ def read_json_object(path: Path, *, encoding: str, records: str | None = None) -
 def _following(window: JsonWindow) -> Iterator[Record]:
     """Values one after the other, with white space or commas between them."""
     count = 0
-    try:
-        while following := window.peek():
-            if following == "," and count:
-                window.position += 1
-                continue
-            yield window.record()
-            count += 1
-    except CutError as error:
-        yield window.cut(_REASON, str(error), count)
+    while following := window.peek():
+        if following == "," and count:
+            window.position += 1
+            continue
+        try:
+            record, is_found = window.record(), True
+        except CutError as error:
+            record, is_found = skipped(window, "", _REASON, str(error), count, whole_file=False)
+        yield record
+        count += 1
+        if not is_found:
+            return
 
 
 def _descend(window: JsonWindow, path: Path, records: str) -> Container:
@@ -127,7 +131,7 @@ def _find(window: JsonWindow, path: Path, records: str, wanted: str) -> str:
         following = window.peek()
         if following == ",":
             window.position += 1
-        elif following != "}":
+        elif following not in ("}", '"'):
             raise CutError("expected ',' or '}'" if following else "the file ends inside the object")
     shown = ", ".join(seen[:_SHOWN_NAMES]) + (", …" if len(seen) > _SHOWN_NAMES else "")
     raise IngestError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from medpipe.ingest.batches import RAW_CHARACTERS, Record, broken
 from medpipe.ingest.encoding import MARK
+from medpipe.ingest.json_repair import skip_broken
 from medpipe.ingest.json_values import LENIENT, may_have_surrogates, without_lone_surrogates
 from medpipe.ingest.text_window import TextWindow
 
@@ -25,7 +26,7 @@ _BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}"]', re.DOTALL)
 
 
 class CutError(ValueError):
-    """A value cannot be parsed; what follows it has no known boundaries any more."""
+    """A value cannot be parsed; where it ends is not known."""
 
 
 class JsonWindow(TextWindow):
@@ -114,8 +115,12 @@ class JsonWindow(TextWindow):
 
     def cut(self, reason: str, complaint: str, count: int) -> Record:
         """The fault that stands for all that follows the position."""
+        return broken(reason, *self.described(complaint, count))
+
+    def described(self, complaint: str, count: int) -> tuple[str, str]:
+        """A complaint with the position and how many elements stand before it, and what stands there."""
         raw = self.text[self.position : self.position + RAW_CHARACTERS].replace(MARK, "\ufffd")
-        return broken(reason, f"{complaint}, after {count} elements, at character {self.place}", raw)
+        return f"{complaint}, after {count} elements, at character {self.place}", raw
 
     def _may_be_cut(self, error: ValueError) -> bool:
         message, place = getattr(error, "msg", ""), getattr(error, "pos", 0)
@@ -128,6 +133,8 @@ class Container:
 
     noun: str
     closing: str
+    starts: str
+    """Characters that a record can start with."""
     reason: str
     """Of the fault that stands for the rest of one that breaks."""
     read: Callable[[JsonWindow], Record]
@@ -137,7 +144,9 @@ class Container:
 def contained_records(window: JsonWindow, container: Container, *, whole_file: bool) -> Iterator[Record]:
     """Yields the records of a container from behind its opening bracket.
 
-    Where it breaks, the rest is one fault; a comma before the closing bracket is no fault.
+    What is broken is one fault `broken_json`, and reading goes on behind it; where its end cannot be found,
+    all the rest is one fault. A comma before the closing bracket and a missing one between two records are
+    no faults.
 
     Args:
         window: behind the opening bracket.
@@ -145,21 +154,44 @@ def contained_records(window: JsonWindow, container: Container, *, whole_file: b
         whole_file: whether nothing may follow it.
     """
     count = 0
-    try:
-        while (following := window.peek()) != container.closing:
-            if following == "":
-                raise CutError(f"the file ends inside the {container.noun}")
-            yield container.read(window)
+    while following := window.peek():
+        if following == container.closing:
+            window.position += 1
+            if whole_file and window.peek():
+                complaint = f"there is more after the end of the {container.noun}"
+                yield window.cut(container.reason, complaint, count)
+            return
+        try:
+            record = container.read(window)
             count += 1
+            yield record
             following = window.peek()
             if following == ",":
                 window.position += 1
-            elif following == "":
-                raise CutError(f"the file ends inside the {container.noun}")
-            elif following != container.closing:
+            elif following not in container.starts and following != container.closing:
                 raise CutError(f"expected ',' or '{container.closing}'")
-        window.position += 1
-        if whole_file and window.peek():
-            raise CutError(f"there is more after the end of the {container.noun}")
-    except CutError as error:
-        yield window.cut(container.reason, str(error), count)
+        except CutError as error:
+            fault, is_found = skipped(
+                window, container.closing, container.reason, str(error), count, whole_file=whole_file
+            )
+            yield fault
+            count += 1
+            if not is_found:
+                return
+    yield window.cut(container.reason, f"the file ends inside the {container.noun}", count)
+
+
+def skipped(
+    window: JsonWindow, closing: str, reason: str, complaint: str, count: int, *, whole_file: bool
+) -> tuple[Record, bool]:
+    """Passes over what is broken at the position, as `skip_broken` does.
+
+    Returns:
+        The fault that stands for it, or for all the rest with `reason` if its end cannot be found; and
+        whether the end was found.
+    """
+    start = window.place
+    detail, raw = window.described(complaint, count)
+    if not skip_broken(window, closing, whole_file=whole_file):
+        return broken(reason, detail, raw), False
+    return broken("broken_json", detail, raw[: window.place - start]), True

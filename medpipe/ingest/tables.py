@@ -6,6 +6,7 @@ whole file, or a block of it, at one illegal byte or one quote that is never clo
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from medpipe.ingest.batches import RAW_CHARACTERS, Fault, Record, broken
 from medpipe.ingest.columns import cell_value, column_names
 from medpipe.ingest.encoding import MARK, decode_marking, describe_illegal
-from medpipe.ingest.lines import Line, read_lines
+from medpipe.ingest.lines import MAX_LINE_BYTES, Line, read_lines
 
 COMMA, TAB = ",", "\t"
 MAX_ROW_CHARACTERS = 32_000_000
@@ -24,6 +25,7 @@ MAX_ROW_CHARACTERS = 32_000_000
 
 _RAW_BYTES = 4 * RAW_CHARACTERS
 _LARGEST_FIELD = 2**31 - 1
+_CHUNK_BYTES = 1 << 20
 _NOT_CLOSED = "unexpected end of data"
 _CARRIAGE_RETURN = "\ufdd1"
 """Stands for a carriage return inside a line, which the csv module would take for its end; no text has it."""
@@ -53,7 +55,8 @@ def read_table(path: Path, *, encoding: str, delimiter: str, columns: Sequence[s
     and in CSV within one line, quotes that break this rule are text if the row has the right number of cells
     that way; so are quotes in TSV around what would be whole rows. Rows with too few or too many cells (empty
     ones at the end apart) are faults `broken_table_row`, and so is the line of a quote that is never closed.
-    Blank lines are no rows.
+    Blank lines are no rows. Lines end with a line feed, or with a carriage return in a file that
+    has no line feed.
 
     Args:
         path: the file.
@@ -96,7 +99,7 @@ class _Rows:
     def __init__(self, path: Path, encoding: str, delimiter: str) -> None:
         # A limit of the whole process; memory is bounded by lines and rows here.
         csv.field_size_limit(_LARGEST_FIELD)
-        self._lines = (_decoded(line, encoding) for line in read_lines(path))
+        self._lines = (_decoded(line, encoding) for line in _lines(path))
         self._again: deque[_TextLine] = deque()
         self._delimiter = delimiter
         self.width: int | None = None
@@ -162,6 +165,48 @@ class _Rows:
         """Whether lines of TSV between two quotes are rows of their own: each has all the cells."""
         tabs = (self.width or 0) - 1
         return self._delimiter == TAB and tabs > 0 and all(line.text.count(TAB) == tabs for line in lines)
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    return _carriage_return_lines(path) if _ends_lines_with_carriage_returns(path) else read_lines(path)
+
+
+def _ends_lines_with_carriage_returns(path: Path) -> bool:
+    """Whether there is no line feed, and a carriage return outside of quotes in what would be the header."""
+    quotes, is_found = 0, False
+    with path.open("rb") as file:
+        while data := file.read(_CHUNK_BYTES):
+            if b"\n" in data:
+                return False
+            if not is_found:
+                parts = data.split(b"\r")
+                for part in parts[:-1]:
+                    quotes += part.count(b'"')
+                    is_found = is_found or quotes % 2 == 0
+                quotes += parts[-1].count(b'"')
+    return is_found
+
+
+def _carriage_return_lines(path: Path) -> Iterator[Line]:
+    """Lines that end with a carriage return alone, as old versions of Excel for the Mac write them."""
+    offset, ahead, is_passed_over = 0, b"", False
+    with path.open("rb") as file:
+        ahead = file.read(len(codecs.BOM_UTF8))
+        if ahead == codecs.BOM_UTF8:
+            offset, ahead = len(ahead), b""
+        while data := file.read(max(_CHUNK_BYTES, len(ahead))):
+            *whole, ahead = (ahead + data).split(b"\r")
+            for line in whole:
+                if not is_passed_over:
+                    yield Line(offset, line)
+                is_passed_over = False
+                offset += len(line) + 1
+            if len(ahead) > MAX_LINE_BYTES:
+                if not is_passed_over:
+                    yield Line(offset, ahead, too_long=True)
+                offset, ahead, is_passed_over = offset + len(ahead), b"", True
+    if not is_passed_over:
+        yield Line(offset, ahead)
 
 
 def _decoded(line: Line, encoding: str) -> _TextLine:

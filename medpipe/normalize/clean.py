@@ -13,8 +13,14 @@ import polars as pl
 from medpipe.normalize.markup import CANDIDATE, without_markup
 
 _LINE_END = r"\r\n?|[\x0B\x0C\x{85}\x{2028}\x{2029}]"
-_CONTROL = r"\x00-\x08\x0E-\x1F\x7F-\x{84}\x{86}-\x{9F}\x{AD}\x{FDD0}-\x{FDEF}\x{FFFD}-\x{FFFF}"
-_ZERO_WIDTH = r"\x{61C}\x{180E}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{2066}-\x{206F}\x{FEFF}"
+_CONTROL = (
+    r"\x00-\x08\x0E-\x1F\x7F-\x{84}\x{86}-\x{9F}\x{AD}\x{2061}-\x{2064}\x{FDD0}-\x{FDEF}\x{FFFE}\x{FFFF}"
+)
+"""Control characters, noncharacters, the soft hyphen and the invisible signs of formulas."""
+_ZERO_WIDTH = r"\x{61C}\x{180E}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}\x{2066}-\x{206F}\x{FEFF}"
+_LOST = r"\x{FFFD}"
+"""Stands where a character was lost."""
+_BESIDE_NUMBER = r"[ .,．，]?"
 _ODD_SPACE = r"\x{A0}\x{1680}\x{2000}-\x{200A}\x{202F}\x{205F}\x{3000}"
 
 _UNIT_SIGNS = ["\u2126", "\u212a", "\u212b"]
@@ -26,8 +32,12 @@ _MAY_CHANGE_IN_NFC = (
     r"\x{B5C}-\x{B5D}\x{F43}-\x{FB9}\x{1F71}-\x{1FFD}\x{2126}-\x{212B}\x{2329}-\x{232A}\x{2ADC}\x{F900}-\x{FAFF}"
     r"\x{FB1D}-\x{FB4E}\x{1D15E}-\x{1D1C0}\x{2F800}-\x{2FA1D}"
 )
-_DIRTY = rf"[\r\x0B\x0C\x{{85}}\x{{2028}}\x{{2029}}{_CONTROL}{_ZERO_WIDTH}{_ODD_SPACE}{_MAY_CHANGE_IN_NFC}]"
-"""Every character that cleaning could change by itself; most texts hold none and are left in peace."""
+_DIRTY = (
+    rf"[\r\x0B\x0C\x{{85}}\x{{2028}}\x{{2029}}{_CONTROL}{_LOST}{_ZERO_WIDTH}{_ODD_SPACE}{_MAY_CHANGE_IN_NFC}]"
+)
+"""Every character that cleaning could change by itself."""
+MAY_BE_DIRTY = rf"{_DIRTY}|{CANDIDATE}|[ \t]\n|\n\n\n|^\s|\s$"
+"""Matches every text that cleaning could change; most texts do not match and are left in peace."""
 
 
 def _without_markup(column: pl.Series) -> pl.Series:
@@ -47,10 +57,15 @@ def _cleaned_once(text: pl.Expr) -> pl.Expr:
         text.map_batches(_without_markup, return_dtype=pl.String, is_elementwise=True)
         .str.replace_all(_LINE_END, "\n")
         .str.replace_all(rf"[{_ZERO_WIDTH}]+", "")
-        # A lost character between two digits leaves a gap, so that no new number arises.
+        # A control character between two digits leaves a gap, so that no new number arises.
         .str.replace_all(rf"(\p{{N}})[{_CONTROL}]+", "${1}\x1f")
         .str.replace_all(r"\x1F(\p{N})", " ${1}")
         .str.replace_all(rf"[{_CONTROL}]+", "")
+        # A character lost beside a number stays visible: `5<U+FFFD>g` was 5 μg and must not become 5 g.
+        .str.replace_all(rf"(\p{{N}}{_BESIDE_NUMBER}){_LOST}+", "${1}\x1e")
+        .str.replace_all(rf"{_LOST}+({_BESIDE_NUMBER}\p{{N}})", "\x1e${1}")
+        .str.replace_all(_LOST, "")
+        .str.replace_all("\x1e", "\ufffd", literal=True)
         .str.replace_all(rf"(?m)^[ \t]*[{_ODD_SPACE}][ \t{_ODD_SPACE}]*", "")
         .str.replace_all(rf"[{_ODD_SPACE}]+", " ")
         .str.replace_all(r"(?m)[ \t]+$", "")
@@ -65,20 +80,17 @@ def _cleaned_once(text: pl.Expr) -> pl.Expr:
 def clean_column(column: pl.Series) -> pl.Series:
     """Cleans a String column; nulls stay null, and cleaning twice changes nothing more.
 
-    CRLF and CR become LF; zero-width and control characters, byte order marks and U+FFFD go; U+3000 and
-    no-break spaces go at the start of a line and become one space elsewhere; HTML goes (see
-    `without_markup`); trailing spaces go; more than one empty line becomes one.
+    CRLF and CR become LF; zero-width and control characters and byte order marks go, and so does U+FFFD
+    unless a number is beside it; U+3000 and no-break spaces go at the start of a line and become one space
+    elsewhere; HTML goes (see `without_markup`); trailing spaces go; more than one empty line becomes one.
     """
-    # Imported here: it brings a compiler, which definitions must not wait for.
-    from medpipe.normalize.clean_kernel import suspects
-
-    todo = suspects(column, dirty=_DIRTY).arg_true()
+    todo = column.str.contains(MAY_BE_DIRTY).arg_true()
     while todo.len():
         before = column.gather(todo)
         after = before.to_frame("text").select(_cleaned_once(pl.col("text"))).to_series()
         column = _replaced(column, todo, after)
         # One pass can uncover work for the next (`<<b>b>`); each makes the text shorter or leaves it be.
-        todo = todo.filter((before != after) & suspects(after, dirty=_DIRTY))
+        todo = todo.filter((before != after) & after.str.contains(MAY_BE_DIRTY))
     return column
 
 

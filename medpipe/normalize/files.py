@@ -46,7 +46,7 @@ def opened_files(source: Source, raw: Dataset) -> Generator[tuple[Path, Origin],
             place = path.relative_to(raw.path).as_posix()
             if place in taken:
                 continue
-            with unpacked(path, member=file.member) as members:
+            with unpacked(path, member=file.member, file_format=file.format) as members:
                 for member in members:
                     name = f"{place}/{member.name}" if member.name else place
                     if name not in taken:

@@ -128,7 +128,7 @@ def _json(value: Any) -> str:
 
 def _objects(lookup: Lookup, paths: Sequence[Path]) -> Iterator[list[dict[str, Any]]]:
     for path in paths:
-        with unpacked(path, member=lookup.member) as files:
+        with unpacked(path, member=lookup.member, file_format=lookup.format) as files:
             for file in files:
                 for batch in read_rows(file.path, file_format=lookup.format):
                     yield [as_object(value) for value in batch.values]

@@ -18,6 +18,7 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.normalize import CODE_VERSION
 from medpipe.normalize.files import label, opened_files
+from medpipe.normalize.garbage import rare_collections
 from medpipe.normalize.parts import PartWriter
 from medpipe.normalize.records import Normalized, Origin, normalize_batch
 from medpipe.records.kinds import identity_columns, record_columns, rejected_columns
@@ -105,6 +106,7 @@ def normalize_source(
             PartWriter(draft.path / "rejected", schema=rejected_columns()) as rejected,
             ThreadPoolExecutor(WORKERS, thread_name_prefix="normalize") as pool,
             contextlib.closing(opened_files(source, raw)) as files,
+            rare_collections(),
         ):
             for path, origin in files:
                 counts = _Counts()

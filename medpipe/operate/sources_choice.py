@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from medpipe.catalog.choices import Choice, forget_folder, merged_choice, store_choice, with_choice
+from medpipe.catalog.choices import Choice, merged_choice, replace_choice, store_choice, with_choice
 from medpipe.catalog.load import CatalogError
 from medpipe.catalog.selection import load_catalog, why_not_fetched
-from medpipe.catalog.source import Source
+from medpipe.catalog.source import Source, Status
 from medpipe.settings import Settings
 
 
@@ -22,7 +23,7 @@ def enable(
     """Makes a source an asset.
 
     Args:
-        source_id: its id in the catalog.
+        source_id: its id in the catalog, or its exact title.
         settings: where the decision is kept; its credential is needed for a gated source of the hub.
         accept_terms: the person accepted the publisher's terms.
         accept_size: the person has room for the files.
@@ -32,9 +33,8 @@ def enable(
         The entry as it is from now on.
 
     Raises:
-        CatalogError: no such source, it could not be fetched, or the folder does not hold the files that
-            the entry means: nothing is decided then.
-        FetchError: the folder is not there: nothing is decided then.
+        CatalogError: no such source, it could not be fetched, or the folder is not there or does not hold
+            the files that the entry means: nothing is decided then.
     """
     known = load_catalog(settings).get(source_id)
     choice = Choice(
@@ -44,43 +44,60 @@ def enable(
         accept_size=accept_size or None,
         folder=None if folder is None else Path.cwd() / folder.expanduser(),
     )
-    source = with_choice(known, merged_choice(settings.home, source_id, choice))
-    if (reason := why_not_fetched(source, settings)) is not None:
+    source = with_choice(known, merged_choice(settings.home, known.id, choice))
+    # Of a source that is never fetched the folder is not what is wrong.
+    if choice.folder is not None and source.status is Status.AVAILABLE and not choice.folder.is_dir():
+        problem = "is no folder" if choice.folder.exists() else "is not there"
+        raise CatalogError(f"{choice.folder} {problem}; give --folder the folder that holds the files")
+    if (reason := why_not_fetched(source, settings, stored=known)) is not None:
         raise CatalogError(reason)
     if folder is not None:
         _check_folder(source, settings)
-    store_choice(settings.home, source_id, choice)
+    store_choice(settings.home, known.id, choice)
     return source
 
 
-def disable(source_id: str, settings: Settings) -> None:
-    """Takes a source out of the graph and forgets the person's own copy of it.
+def disable(source_id: str, settings: Settings) -> Source:
+    """Takes a source out of the graph and forgets what was decided: own copy, accepted terms and size.
+
+    Args:
+        source_id: its id in the catalog, or its exact title.
+        settings: where the decision is kept.
+
+    Returns:
+        The entry as it was until now.
 
     Raises:
         CatalogError: no such source.
     """
-    load_catalog(settings).get(source_id)
-    store_choice(settings.home, source_id, Choice(enabled=False))
-    forget_folder(settings.home, source_id)
+    source = load_catalog(settings).get(source_id)
+    replace_choice(settings.home, source.id, Choice(enabled=False))
+    return source
 
 
 def _check_folder(source: Source, settings: Settings) -> None:
-    """Looks for the files that the entry means.
+    """Looks for the files that the entry means, without a walk through all else that the folder holds.
 
     Raises:
-        CatalogError: nothing in the folder matches.
-        FetchError: the folder is not there.
+        CatalogError: nothing in the folder matches, or a link that is meant leads out of it.
     """
     from medpipe.ingest.choice import choose
     from medpipe.ingest.errors import FetchError
     from medpipe.ingest.folder import list_folder, locate_folder
+    from medpipe.ingest.snapshot import choose_in_folder
     from medpipe.ingest.subsets import is_published
 
-    folder, root = locate_folder(source, settings)
-    listing = list_folder(folder, root=root, patterns=["**"])
     if any(is_published(file) for file in source.files):
         return  # which files a published subset means is found when they are fetched
     try:
-        choose(source, listing.paths, place=str(folder))
+        choose_in_folder(source, settings)
     except FetchError as error:
-        raise CatalogError(f"name the folder that holds the files as published: {error}") from error
+        told = error
+        with suppress(FetchError):  # a link that leads out of the folder: then the first error is told
+            folder, root = locate_folder(source, settings)
+            everything = list_folder(folder, root=root, patterns=["**"]).paths
+            try:
+                choose(source, everything, place=str(folder))
+            except FetchError as of_everything:
+                told = of_everything
+        raise CatalogError(f"name the folder that holds the files as published: {told}") from told

@@ -40,6 +40,8 @@ def print_sources(sources: Sequence[Source], catalog: Catalog, console: Console)
         states = catalog.states(source)
         counts.update(states)
         about = ", ".join([*source.domains, source.language])
+        if source.name != source.id:  # a hash says nothing to a person
+            about = f"{escape(source.title)}\n{about}"
         table.add_row(
             f"{source.id}\n[dim]{about}[/dim]",
             escape(source.licence.name or "not stated"),
@@ -143,7 +145,9 @@ def print_check(checked: CheckedCatalog, console: Console) -> None:
         _print_plain(console, f"{len(checked.mistakes)} to correct in {_files_text(checked)}")
         return
     for source in checked.sources:
-        _print_plain(console, " – ".join(filter(None, [f"{source.id}: {source.status}", source.status_note])))
+        _print_plain(
+            console, " – ".join(filter(None, [f"{source.name}: {source.status}", source.status_note]))
+        )
     entries = "1 entry" if len(checked.sources) == 1 else f"{len(checked.sources)} entries"
     _print_plain(console, f"{entries} in {_files_text(checked)}, no mistake")
 

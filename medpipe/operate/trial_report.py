@@ -57,23 +57,31 @@ def patient_progress(say: Callable[[str], None]) -> Callable[[str], None]:
     return progress
 
 
-def print_shown(tried: TriedFile, console: Console) -> None:
-    """Prints the first records and rejected rows of a file, each below the row it comes from."""
+def print_shown(tried: TriedFile, console: Console, names: Mapping[str, str]) -> None:
+    """Prints the first records and rejected rows of a file, each below the row it comes from.
+
+    Args:
+        tried: the file.
+        console: where it is printed.
+        names: what a person calls the sources, by id.
+    """
+    source = names.get(tried.source, tried.source)
     for record in tried.shown:
         part = f", record {record['part'] + 1}" if record["part"] else ""
-        _heading(console, f"{tried.source}: {tried.path}, row {record['row']}{part}: {tried.kind}")
+        _heading(console, f"{source}: {tried.path}, row {record['row']}{part}: {tried.kind}")
         for name, text in _lines(record):
             _labelled(console, name, text)
     for row in tried.shown_rejected:
         detail = f" ({row['detail']})" if row["detail"] else ""
-        _heading(
-            console, f"{tried.source}: {tried.path}, row {row['row']}: rejected: {row['reason']}{detail}"
-        )
+        _heading(console, f"{source}: {tried.path}, row {row['row']}: rejected: {row['reason']}{detail}")
         _labelled(console, "row", row["raw"] or "")
 
 
-def print_trial(tried: Sequence[TriedFile], console: Console) -> None:
-    """Prints a table of files, each above its source and the kind of its records; then its notes and sums."""
+def print_trial(tried: Sequence[TriedFile], console: Console, names: Mapping[str, str]) -> None:
+    """Prints a table of files, each above its source and the kind of its records; then its notes and sums.
+
+    `names` is what a person calls the sources, by id.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("file, source", overflow="fold")
     for column in ("published", "expected", "kept", "records"):
@@ -83,7 +91,7 @@ def print_trial(tried: Sequence[TriedFile], console: Console) -> None:
     notes: dict[tuple[str, str], int] = {}
     for each in tried:
         numbers = [str(notes.setdefault(note, len(notes) + 1)) for note in _notes(each)]
-        about = f"\n{each.source}, {each.kind or each.status}"
+        about = f"\n{names.get(each.source, each.source)}, {each.kind or each.status}"
         table.add_row(Text(each.path).append(about, style="dim"), *_cells(each), "\n".join(numbers))
     console.print(table)
     for (note, style), number in notes.items():
@@ -123,6 +131,10 @@ def _number(value: int) -> str:
     return f"{value:,}"
 
 
+def _counted(count: int, thing: str) -> str:
+    return f"{_number(count)} {thing}{'' if count == 1 else 's'}"
+
+
 def _sums(tried: Iterable[TriedFile]) -> Iterator[str]:
     files = [each for each in tried if each.kind is not None]
     unread = sum(1 for each in tried if each.kind is None and each.error is None)
@@ -130,9 +142,9 @@ def _sums(tried: Iterable[TriedFile]) -> Iterator[str]:
     kinds: dict[str, int] = {}
     for each in files:
         kinds[str(each.kind)] = kinds.get(str(each.kind), 0) + each.records
-    records = ", ".join(f"{_number(count)} {kind}s".replace("_", " ") for kind, count in kinds.items())
+    records = ", ".join(_counted(count, kind.replace("_", " ")) for kind, count in kinds.items())
     yield (
-        f"{len(files)} files, {_number(published)} rows: {_number(kept)} kept, "
+        f"{_counted(len(files), 'file')}, {_counted(published, 'row')}: {_number(kept)} kept, "
         f"{_number(published - kept)} rejected; records: {records or 'none'}"
     )
     if unread:

@@ -6,8 +6,9 @@ The rules, in the order in which they act on a text:
 2. Role markers (`问：`, `[User]`) become a space: at the start of a row, behind a space, behind `.` or
    behind the end of a sentence; in brackets anywhere.
 3. `? ! 。 ; …` with the spaces behind it becomes one sentence end; other runs of spaces one space.
-4. Letters, marks and symbols stay. Of numbers the digits stay, and punctuation that touches them: one mark
-   before, one behind, and between two numbers one mark, a space, and one mark more. All else goes.
+4. Letters, marks, symbols, `%` and `‰` stay. Of numbers the digits stay, and punctuation that touches them:
+   one mark before, one behind, and between two numbers one mark, a space, and one mark more. All else goes,
+   but a space is left where it would bring two numbers together (`5 - 10` is not `510`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _ROLE_NAMES = (
     *("question", "answer", "user", "assistant", "human", "instruction", "output", "response"),
 )
 _SENTENCE_ENDS = "?!。;…"
+_PARTS_OF_VALUES = "%‰"
+"""Punctuation to Unicode, but part of what a number says."""
 
 _DROPPED, _KEPT, _NUMBER, _MARK, _SENTENCE_END, _SPACE = range(6)
 """What a code point is."""
@@ -34,6 +37,7 @@ _STARTS_ROLE = 8
 _START, _AFTER_NUMBER, _MARK_AFTER_NUMBER, _HELD_SPACE, _HELD_MARK = range(5)
 """Where the loop stands; in the last two states what was written last stays only if a number follows."""
 
+_ASCII_END = 0x80
 _FULL_WIDTH_FIRST, _FULL_WIDTH_LAST, _FULL_WIDTH_SHIFT = 0xFF01, 0xFF5E, 0xFEE0
 _UPPER_FIRST, _UPPER_LAST, _LOWER_SHIFT = ord("A"), ord("Z"), 32
 _STOP, _COLON, _OPENING, _CLOSING = ord("."), ord(":"), ord("["), ord("]")
@@ -114,12 +118,22 @@ def fold_rows(
     for row in range(len(offsets) - 1):
         at, end = offsets[row], offsets[row + 1]
         state, may_be_marker, is_sentence_end = _START, True, False
+        # Whether a number stands last, and whether a mark that is held starts a number of its own.
+        is_behind_number, is_fresh = False, False
         while at < end:
             start = at
             code, length = decode(data, at)
-            code = _narrow(code)
             at += length
-            kind = kinds[code]
+            kind = kinds[np.uintp(code)]
+            if kind == _KEPT and _ASCII_END <= code < _FULL_WIDTH_FIRST:
+                # Most characters by far: they stay as they are and end whatever was going on.
+                units[np.uintp(stays)] = code
+                stays += 1
+                written, state, may_be_marker, is_sentence_end = stays, _START, False, False
+                is_behind_number = False
+                continue
+            code = _narrow(code)
+            kind = kinds[np.uintp(code)]
             is_marker = False
             if kind >= _STARTS_ROLE:
                 kind -= _STARTS_ROLE
@@ -144,8 +158,14 @@ def fold_rows(
                 continue
             elif kind == _KEPT:
                 written, state, is_sentence_end = stays, _START, False
+                is_behind_number = False
             elif kind == _NUMBER:
-                state, is_sentence_end = _AFTER_NUMBER, False
+                if is_behind_number and (state == _START or (state == _HELD_MARK and is_fresh)):
+                    for place in range(written, stays, -1):
+                        units[np.uintp(place)] = units[np.uintp(place - 1)]
+                    units[np.uintp(stays)] = _BLANK
+                    written += 1
+                state, is_sentence_end, is_behind_number = _AFTER_NUMBER, False, True
             else:
                 is_sentence_end = kind == _SENTENCE_END
                 if is_sentence_end:
@@ -153,15 +173,16 @@ def fold_rows(
                 if state == _AFTER_NUMBER:
                     state = _MARK_AFTER_NUMBER
                 else:
+                    is_fresh = state in (_START, _HELD_MARK)
                     if state != _HELD_SPACE:
                         written = stays
                     state = _HELD_MARK
             if code < 0x10000:
-                units[written] = code
+                units[np.uintp(written)] = code
                 written += 1
             else:
-                units[written] = 0xD7C0 + (code >> 10)
-                units[written + 1] = 0xDC00 | code & 0x3FF
+                units[np.uintp(written)] = 0xD7C0 + (code >> 10)
+                units[np.uintp(written + 1)] = 0xDC00 | code & 0x3FF
                 written += 2
             if state <= _MARK_AFTER_NUMBER:
                 stays = written
@@ -175,6 +196,7 @@ def _kinds() -> _Bytes:
     for pattern, kind in ((r"[^\p{C}]", _KEPT), (r"\p{P}", _MARK), (r"\p{N}", _NUMBER), (r"\s", _SPACE)):
         kinds[code_points(pattern)] = kind
     kinds[[ord(character) for character in _SENTENCE_ENDS]] = _SENTENCE_END
+    kinds[[ord(character) for character in _PARTS_OF_VALUES]] = _KEPT
     kinds[[ord(first) for first in {name[0] for name in _ROLE_NAMES}]] += _STARTS_ROLE
     return kinds
 

@@ -7,6 +7,7 @@ code location, which knows the words alone, should not wait for.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -72,6 +73,7 @@ def record_schema(kind: Kind) -> type[Provenance]:
     return SCHEMAS[kind]
 
 
+@lru_cache(maxsize=len(Kind))
 def record_columns(kind: Kind) -> pl.Schema:
     """The Polars types of a kind's columns, in order."""
     return record_schema(kind).create_empty().schema
@@ -90,6 +92,7 @@ def identity_columns(kind: Kind) -> list[str]:
     return [name for name in content_columns(kind) if name != "tier"]
 
 
+@lru_cache(maxsize=1)
 def rejected_columns() -> pl.Schema:
     """The Polars types of the columns of rejected rows, in order."""
     from medpipe.records.schemas import Rejected

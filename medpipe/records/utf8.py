@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 CODE_POINTS = 0x110000
 _SURROGATES = (0xD800, 0xE000)
 
+_ONE, _TWO, _THREE = np.uintp(1), np.uintp(2), np.uintp(3)
+"""Unsigned: for a signed index numba asks each time whether it counts from the end."""
+
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
@@ -36,16 +39,17 @@ def compiled(function: Loop) -> Loop:
 @compiled
 def decode(data: NDArray[np.uint8], at: int) -> tuple[np.int64, int]:
     """The code point that starts at a byte of valid UTF-8, and its length in bytes."""
-    first = np.int64(data[at])
+    place = np.uintp(at)
+    first = np.int64(data[place])
     if first < 0x80:
         return first, 1
-    second = np.int64(data[at + 1]) & 0x3F
+    second = np.int64(data[place + _ONE]) & 0x3F
     if first < 0xE0:
         return (first & 0x1F) << 6 | second, 2
-    third = np.int64(data[at + 2]) & 0x3F
+    third = np.int64(data[place + _TWO]) & 0x3F
     if first < 0xF0:
         return (first & 0x0F) << 12 | second << 6 | third, 3
-    return (first & 0x07) << 18 | second << 12 | third << 6 | np.int64(data[at + 3]) & 0x3F, 4
+    return (first & 0x07) << 18 | second << 12 | third << 6 | np.int64(data[place + _THREE]) & 0x3F, 4
 
 
 class Utf8(NamedTuple):
@@ -58,12 +62,23 @@ class Utf8(NamedTuple):
 
 def utf8_of(column: pl.Series) -> Utf8:
     """The bytes of a String column; a null has none."""
+    if column.null_count():
+        # What was nulled later than written still has its bytes.
+        column = column.fill_null("")
     array = column.rechunk().to_arrow()
     _, offsets, data = array.buffers()
     if data is None or data.size == 0:
         return Utf8(np.zeros(0, np.uint8), np.zeros(len(column) + 1, np.int64))
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     return Utf8(np.frombuffer(data, np.uint8), ends)
+
+
+def strings_of(data: NDArray[np.uint8], ends: NDArray[np.int64]) -> pl.Series:
+    """The String column whose row `n` is `data[ends[n]:ends[n + 1]]`; the bytes must be valid UTF-8."""
+    import pyarrow as pa
+
+    buffers = pa.py_buffer(ends), pa.py_buffer(data[: ends[-1]])
+    return pl.Series(pl.from_arrow(pa.LargeStringArray.from_buffers(len(ends) - 1, *buffers)))
 
 
 def code_points(pattern: str) -> NDArray[np.uint32]:

@@ -118,7 +118,7 @@ def test_an_own_entry_is_read_and_its_folder_is_relative_to_the_file(tmp_path: P
         (
             "kind: document",
             "kind: conversation",
-            "3: 'mine': layout 'text' gives records of kind 'document', not 'conversation'",
+            "8: 'mine': layout 'text' gives records of kind 'document', not 'conversation'",
         ),
     ],
 )
@@ -134,15 +134,16 @@ def test_mistakes_do_not_hide_one_another(tmp_path: Path) -> None:
     text = text.replace("kind: document", "kind: conversation").replace("text: body", "txt: 5")
     text = text.replace("[pretraining]", "[pretrainin, reward]")
     assert mistakes(write(tmp_path / "a.yaml", text)) == [
-        "a.yaml:3: 'mine': layout 'text' gives records of kind 'document', not 'conversation'",
         "a.yaml:7: 'mine': unknown field 'files.0.domian'; did you mean 'domain'?",
         "a.yaml:7: 'mine': files.0.domain: 'lung' is not known; use one of "
         + ", ".join(domain.value for domain in Domain),
+        "a.yaml:8: 'mine': layout 'text' gives records of kind 'document', not 'conversation'",
         "a.yaml:9: 'mine': unknown field 'layout.txt'; did you mean 'text'?",
         "a.yaml:9: 'mine': layout.text: 5 is not a text: put it in quotes",
         "a.yaml:10: 'mine': unknown field 'langauge'; did you mean 'language'?",
         "a.yaml:10: 'mine': language: 'chinese' is not known; use one of zh, en, other",
         "a.yaml:12: 'mine': uses.0: 'pretrainin' is not known; did you mean 'pretraining'?",
+        "a.yaml:12: 'mine': 'reward' needs records of kind 'preference', not 'conversation'; remove it",
     ]
 
 
@@ -154,7 +155,7 @@ def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     e = write(tmp_path / "dataset_info.json", '{"x": {}, "y": 1}')
     told = mistakes(a, b, c, d, e)
     assert [line.split(" ")[0] for line in told] == [
-        "a.yaml:3:",
+        "a.yaml:8:",
         "b.yaml:3:",
         "b.yaml:13:",
         "c.yaml:3:",
@@ -195,3 +196,95 @@ def test_slugs_are_stable_and_differ_for_different_names() -> None:
     assert slug("疾病问答") == slug("疾病问答")
     assert slug("医 qa").endswith(slug("医 qa")[-8:]) and slug("医 qa").startswith("qa_")
     assert slug("Med-Data v1", taken={"med_data_v1"}).startswith("med_data_v1_")
+
+
+def test_every_rule_across_fields_that_is_broken_is_told_in_its_line(tmp_path: Path) -> None:
+    text = ENTRY.replace("    folder: records\n", "")
+    text = text.replace("kind: document\n", "kind: conversation\n    status: excluded\n    folder: x\n")
+    text = text.replace('"*.jsonl"', '"../x.txt", format: text_records') + "    repository: a/b\n"
+    told = mistakes(write(tmp_path / "a.yaml", text))
+    assert [line.partition(" 'mine': ")[::2] for line in told] == [
+        ("a.yaml:6:", "file path '../x.txt' must stay within the repository"),
+        (
+            "a.yaml:6:",
+            "'text_records' needs 'record_start', an expression for the line that starts a record",
+        ),
+        ("a.yaml:7:", "layout 'text' gives records of kind 'document', not 'conversation'"),
+        ("a.yaml:8:", "say in 'status_note' why the source is excluded"),
+        ("a.yaml:9:", "give either 'repository' (owner/name on the hub) or 'folder' (a local folder)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout", "use", "possible"),
+    [
+        ("preference", "preference", "pretraining", False),
+        ("exam_item", "multiple_choice", "pretraining", False),
+        ("document", "text", "reward", False),
+        ("exam_item", "multiple_choice", "reward", False),
+        ("preference", "preference", "reward", True),
+        ("preference", "preference", "evaluation", True),
+        ("exam_item", "multiple_choice", "evaluation", True),
+        ("conversation", "multiple_choice", "pretraining", True),
+        ("document", "text", "finetuning", True),
+    ],
+)
+def test_a_use_that_the_kind_cannot_give_is_a_mistake(
+    tmp_path: Path, kind: str, layout: str, use: str, possible: bool
+) -> None:
+    text = ENTRY.replace("kind: document", f"kind: {kind}").replace("[pretraining]", f"[evaluation, {use}]")
+    path = write(tmp_path / "a.yaml", text.replace("{layout: text, text: body}", f"{{layout: {layout}}}"))
+    if possible:
+        assert read_catalog_files([path])[0].uses[1] == use
+    else:
+        (told,) = mistakes(path)
+        assert told.startswith(f"a.yaml:12: 'mine': '{use}' needs records of kind ")
+        assert told.endswith(f", not '{kind}'; remove it")
+
+
+def test_an_id_is_taken_also_by_and_for_an_entry_that_does_not_validate(tmp_path: Path) -> None:
+    a = write(tmp_path / "a.yaml", ENTRY.replace("language: zh", "language: jp"))
+    b = write(tmp_path / "b.yaml", ENTRY.replace("title: Mine", "title: 5"))
+    assert mistakes(a, b) == [
+        "a.yaml:10: 'mine': language: 'jp' is not known; use one of zh, en, other",
+        f"b.yaml:3: 'mine': the id 'mine' is taken by {a}:3; choose another",
+        "b.yaml:4: 'mine': title: 5 is not a text: put it in quotes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "fix"),
+    [
+        ("source", "did you mean 'sources'?"),
+        ("licence", "it belongs into an entry of 'sources'"),
+        ("zzz", "only 'sources' stands at the top; remove it"),
+    ],
+)
+def test_an_unknown_key_beside_the_sources_is_a_mistake(tmp_path: Path, key: str, fix: str) -> None:
+    path = write(tmp_path / "a.yaml", f"{ENTRY}{key}: []\n")
+    assert mistakes(path) == [f"a.yaml:13: unknown field '{key}'; {fix}"]
+
+
+def test_a_misspelt_list_of_sources_is_one_mistake(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", ENTRY.replace("sources:", "suorces:"))
+    assert mistakes(path) == ["a.yaml:2: unknown field 'suorces'; did you mean 'sources'?"]
+
+
+def test_a_folder_that_is_not_there_is_a_mistake_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", ENTRY.replace("language: zh", "language: jp"))
+    with pytest.raises(CatalogError) as caught:
+        read_catalog_files([path], check_folders=True)
+    assert [mistake.line for mistake in caught.value.mistakes] == [6, 10]
+    assert f"folder: {tmp_path / 'records'} is not there" in caught.value.mistakes[0].message
+    path.write_text(ENTRY)
+    assert read_catalog_files([path])[0].folder == tmp_path / "records"
+    (tmp_path / "records").mkdir()
+    assert read_catalog_files([path], check_folders=True)
+
+
+def test_a_hashed_id_is_named_with_its_title() -> None:
+    (source,) = (each for each in builtin_sources() if each.id == "epfl_guidelines")
+    assert source.name == "epfl_guidelines"
+    hashed = source.model_copy(update={"id": slug("疾病问答"), "title": "疾病问答"})
+    assert hashed.name == f"{slug('疾病问答')} (疾病问答)"
+    assert source.model_copy(update={"title": "疾病问答"}).name == "epfl_guidelines"

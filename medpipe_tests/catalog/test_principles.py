@@ -14,7 +14,8 @@ from medpipe.catalog.source import Genre, Source, Use
 
 
 def source(genre: Genre | None, *uses: Use, **more: Any) -> Source:
-    return Source.model_validate(
+    """An entry; its uses are set afterwards, since no layout gives records for all of them."""
+    entry = Source.model_validate(
         {
             "id": "mine",
             "title": "Mine",
@@ -25,10 +26,11 @@ def source(genre: Genre | None, *uses: Use, **more: Any) -> Source:
             "language": "en",
             "licence": {},
             "genre": genre,
-            "uses": uses,
+            "uses": ["evaluation"],
             **more,
         }
     )
+    return entry.model_copy(update={"uses": uses})
 
 
 def test_each_use_of_each_genre_is_either_allowed_or_warned_of() -> None:
@@ -67,6 +69,21 @@ def test_clinical_records_are_warned_of_until_they_are_under_control() -> None:
     (warning,) = use_warnings(gated)
     assert "finetuning" in warning and "`medpipe sources enable mine --accept-terms`" in warning
     assert use_warnings(accepted) == ()
+
+
+@pytest.mark.parametrize("status", ["listed", "excluded"])
+@pytest.mark.parametrize("gated", [True, False])
+def test_no_command_is_told_for_records_that_are_never_fetched(status: str, gated: bool) -> None:
+    more = {"status": status, "status_note": "no file was seen", "gated": gated}
+    (warning,) = use_warnings(source(Genre.CLINICAL_RECORD, Use.FINETUNING, **more))
+    assert f"as it is {status} and never fetched" in warning
+    assert "medpipe sources" not in warning and "gated: true" not in warning
+
+
+def test_all_that_a_manual_set_needs_is_told_in_one_command() -> None:
+    more = {"status": "manual", "page": "https://example.org", "gated": True, "folder": None}
+    (warning,) = use_warnings(source(Genre.CLINICAL_RECORD, Use.FINETUNING, **more))
+    assert "`medpipe sources enable mine --folder DIR --accept-terms`" in warning
 
 
 def test_accepted_terms_of_a_set_without_a_gate_are_no_control() -> None:

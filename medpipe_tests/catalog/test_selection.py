@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from medpipe.catalog.choices import (
     Choice,
-    forget_folder,
     read_choices,
+    replace_choice,
     store_choice,
     web_page,
     with_choice,
@@ -66,7 +66,7 @@ def test_an_own_copy_takes_the_place_of_the_repository_until_it_is_forgotten(tmp
     source = load_catalog(settings).get("epfl_guidelines")
     assert (source.folder, source.repository) == (tmp_path / "copy", None)
     assert web_page(source) == "https://huggingface.co/datasets/epfl-llm/guidelines"
-    forget_folder(tmp_path, "epfl_guidelines")
+    replace_choice(tmp_path, "epfl_guidelines", Choice())
     assert load_catalog(settings).get("epfl_guidelines").repository == "epfl-llm/guidelines"
     assert read_choices(tmp_path) == {"epfl_guidelines": Choice()}
 
@@ -103,7 +103,16 @@ def test_a_manual_source_is_available_in_a_folder_and_others_are_not(tmp_path: P
         ),
         (
             {"status": "manual", "repository": None, "page": PAGE, "gated": True, "accept_terms": True},
-            "--folder DIR",
+            "`medpipe sources enable clinic_notes --folder DIR`",
+        ),
+        (
+            {"status": "manual", "repository": None, "page": PAGE, "gated": True},
+            f"get it from {PAGE}, accept the publisher's terms there, then "
+            "`medpipe sources enable clinic_notes --folder DIR --accept-terms`",
+        ),
+        (
+            {"gated": True, "size_bytes": 6_000_000_000},
+            "`medpipe sources enable clinic_notes --accept-terms --accept-size`",
         ),
     ],
 )
@@ -205,3 +214,44 @@ def test_an_unknown_source_is_answered_with_where_to_look(tmp_path: Path) -> Non
 def test_a_choice_of_an_older_version_is_read(tmp_path: Path) -> None:
     (tmp_path / "sources.json").write_text('{"epfl_guidelines": {"enabled": false, "accept_size": true}}')
     assert read_choices(tmp_path)["epfl_guidelines"] == Choice(enabled=False, accept_size=True)
+
+
+def test_what_is_only_tried_is_part_of_the_fix(tmp_path: Path) -> None:
+    """Nothing of a refused decision is kept, so the next one must say all of it again."""
+    stored = make_source("a.jsonl", gated=True)
+    tried = with_choice(stored, Choice(folder=tmp_path))
+    told = why_not_fetched(tried, make_settings(tmp_path), stored=stored) or ""
+    assert "`medpipe sources enable clinic_notes --folder DIR --accept-terms`" in told
+    tried = with_choice(stored, Choice(accept_terms=True))
+    told = why_not_fetched(tried, make_settings(tmp_path), stored=stored) or ""
+    assert "set HF_TOKEN to a token" in told
+    assert "`medpipe sources enable clinic_notes --folder DIR --accept-terms`" in told
+
+
+def test_a_source_is_found_by_its_exact_title_unless_several_have_it() -> None:
+    first, second = (make_source("a.jsonl", id=name, title=name.upper()) for name in ("one", "two"))
+    catalog = Catalog((first, second, make_source("a.jsonl", id="one_more", title="TWO")), ())
+    assert catalog.get("ONE") is first
+    with pytest.raises(
+        CatalogError, match="several sources have the title 'TWO'; give one of the ids two, one_m"
+    ):
+        catalog.get("TWO")
+    with pytest.raises(CatalogError, match="no source 'One'"):
+        catalog.get("One")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a": {"enabled": "perhaps"}}', "a.enabled: Input should be a valid boolean"),
+        ("[]", "the whole file: Input should be a valid dictionary"),
+        ("{", "line 1"),
+    ],
+)
+def test_a_broken_file_of_choices_is_told_in_one_plain_line(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "sources.json").write_text(text)
+    with pytest.raises(CatalogError) as caught:
+        read_choices(tmp_path)
+    told = str(caught.value)
+    assert why in told and "correct or delete it" in told
+    assert "\n" not in told and "pydantic" not in told and "http" not in told

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import struct
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from medpipe.catalog.source import FileFormat
 from medpipe.ingest import archives
 from medpipe.ingest.archives import unpacked
 from medpipe.ingest.errors import IngestError
+from medpipe.ingest.patterns import path_matches
 from medpipe.lake.files import DiskFullError
 from medpipe_tests.ingest.reading import read, write
 
@@ -199,6 +202,39 @@ def test_a_member_without_a_name_is_none(tmp_path: Path) -> None:
     data[data.index(b"PK\x01\x02") + 46] = 0
     path.write_bytes(data)
     assert contents(path) == {"good.csv": b"2"}
+
+
+@pytest.mark.parametrize("name", ["inner.zip", "b/inner.tar.gz", "inner.json.bz2", "INNER.ZIP.GZ"])
+@pytest.mark.parametrize("member", [None, "**/*nner*", "**/*NNER*"])
+def test_an_archive_within_is_named(tmp_path: Path, name: str, member: str | None) -> None:
+    path = zipped(tmp_path / "a.zip", {name: b"x", "train.csv": b"y"})
+    if member is not None and not path_matches(name, member):
+        return
+    said = rf"{re.escape(name)} in .*a\.zip is an archive within the archive, which is not opened; unpack it"
+    with pytest.raises(IngestError, match=said):
+        contents(path, member)
+    assert contents(path, "*.csv") == {"train.csv": b"y"}
+
+
+def test_what_tells_about_the_data_is_left_out(tmp_path: Path) -> None:
+    about = {"README.md": b"1", "d/LICENSE": b"2", "d/paper.pdf": b"3", "readme.txt.gz": gzip.compress(b"4")}
+    data = {"d/train.csv": b"5", "notes.txt": b"6", "part-0": b"7"}
+    path = zipped(tmp_path / "a.zip", about | data)
+    assert contents(path) == data
+    assert contents(path, "*.md") == {"README.md": b"1"}
+    with unpacked(path, member=None, file_format=FileFormat.TEXT_DOCUMENT) as files:
+        assert {file.name for file in files} == {*about, *data}
+    assert contents(zipped(tmp_path / "b.zip", {"README.md": b"1"})) == {"README.md": b"1"}
+
+
+def test_two_members_of_one_name_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for name in ("a.csv", "b.csv", "b.csv"):
+            archive.writestr(name, b"x")
+    with pytest.raises(IngestError, match=r"a\.zip holds more than one member named b\.csv; unpack it"):
+        contents(path)
+    assert contents(path, "a.csv") == {"a.csv": b"x"}
 
 
 def test_no_such_member(tmp_path: Path) -> None:

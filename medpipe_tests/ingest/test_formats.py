@@ -62,6 +62,35 @@ def test_a_broken_first_line_does_not_hide_the_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "first", "line"),
+    [
+        ("a.txt", '{"a": ', '{"a": 2}'),
+        ("a.txt", "junk", '{"a": 2},'),
+        ("part-0", "junk", '{"a": 2}'),
+        ("a.jsonl", '["x", ', '["y"]'),
+        ("a.json", '["x"}', '["y"]'),
+    ],
+)
+@pytest.mark.parametrize("count", [2, 30])
+def test_one_broken_line_does_not_decide(
+    tmp_path: Path, name: str, first: str, line: str, count: int
+) -> None:
+    values, broken = read(write(tmp_path, name, "\n\n".join([first] + [line] * count)))
+    assert values == [json.loads(line.strip(","))] * count
+    assert [(row.row, row.reason) for row in broken] == [(0, "broken_json")]
+
+
+def test_arrays_with_a_break_in_their_first_line_stay_arrays(tmp_path: Path) -> None:
+    for data in ('[\n["a"]\n["b"]\n["c"]\n]', '[["x" 1],\n["a"],\n["b"],\n["c"]]'):
+        assert detect_format(write(tmp_path, "a.json", data)).format is FileFormat.JSON_ARRAY
+
+
+def test_text_with_a_few_objects_in_it_is_text(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", 'one\n{"a": 1}\ntwo\n')
+    assert read(path) == (["one", '{"a": 1}', "two"], [])
+
+
+@pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
         ("a.json", '{"1": {"a": "' + "x" * 50 + '"}, "2": {"a": 1}', FileFormat.JSON_OBJECT),
@@ -118,6 +147,11 @@ def test_what_the_catalog_says_decides(tmp_path: Path) -> None:
     one_line = write(tmp_path, "a.json", '{"questions": [{"body": "x"}], "version": 1}')
     assert read(one_line)[0] == [{"questions": [{"body": "x"}], "version": 1}]
     assert read(one_line, records="questions")[0] == [{"body": "x"}]
+
+
+def test_an_archive_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IngestError, match=r"a\.tar is an archive that is not opened; unpack it yourself"):
+        read(write(tmp_path, "a.tar", "x"))
 
 
 def test_an_unknown_suffix_is_named(tmp_path: Path) -> None:

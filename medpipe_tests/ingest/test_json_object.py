@@ -110,9 +110,6 @@ def test_another_format_is_named(tmp_path: Path) -> None:
         ('{"a": {}, "b"', 1, "expected ':'"),
         ('{"a": {},', 1, "the file ends inside the object"),
         ('{"a": {}', 1, "the file ends inside the object"),
-        ('{"a": {} "b": {}}', 1, "expected ',' or '}'"),
-        ('{"a": {}, b: {}, "c": {}}', 1, "expected a member's name in double quotes"),
-        ('{"a": {}, 1: {}}', 1, "expected a member's name in double quotes"),
         ('{"a": {}}\n{"b": {}}', 1, "there is more after the end of the object"),
     ],
 )
@@ -121,6 +118,42 @@ def test_a_break_keeps_what_stands_before_it(tmp_path: Path, data: str, kept: in
     assert len(values) == kept
     assert reasons(broken) == [(kept, "truncated_object")]
     assert complaint in broken[0].detail
+
+
+@pytest.mark.parametrize(
+    ("data", "kept", "lost"),
+    [
+        ('{"a": {} "b": {}}', "ab", []),
+        ('{"a": {}, b: {}, "c": {}}', "ac", [(1, "expected a member's name in double quotes", "b: {},")]),
+        ('{"a": {}, 1: {}}', "a", [(1, "expected a member's name in double quotes", "1: {}")]),
+        ('{"a": {"x": [1, "}" 2]}, "c": {}}', "c", [(0, "Expecting ',' delimiter", '{"x": [1, "}" 2]},')]),
+        ('{"a": {"x": "y}, "c": {}}', "c", [(0, "Expecting ',' delimiter", '{"x": "y},')]),
+    ],
+)
+def test_a_broken_member_costs_itself(
+    tmp_path: Path, data: str, kept: str, lost: list[tuple[int, str, str]]
+) -> None:
+    values, broken = read(write(tmp_path, "a.json", data), OBJECT)
+    assert "".join(value["key"] for value in values) == kept
+    assert [(row.row, row.detail.split(", after")[0], row.raw) for row in broken] == lost
+    assert {row.reason for row in broken} <= {"broken_json"}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected", "lost"),
+    [
+        ('{\n"a": 1\n}\n{\n"a": x\n}\n{\n"a": 3\n}', [1, 3], 1),
+        ('{"a": 1}\n}\n{"a": 3}', [1, 3], 1),
+        ('{"a": 1} abc {"a": 3}', [1, 3], 1),
+        ('{"a": 1}, {"a": ]}, {"a": 3}', [1, 3], 1),
+    ],
+)
+def test_a_broken_object_among_others_costs_itself(
+    tmp_path: Path, data: str, expected: list[int], lost: int
+) -> None:
+    values, broken = read(write(tmp_path, "a.json", data), OBJECT, records=".")
+    assert [value["a"] for value in values] == expected
+    assert [row.reason for row in broken] == ["broken_json"] * lost
 
 
 @pytest.mark.parametrize(

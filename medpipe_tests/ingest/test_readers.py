@@ -130,10 +130,8 @@ class TestJsonArray:
             ('[{"a": 1}, {"a": "cut he', 1, "after 1 elements"),
             ('[{"a": 1},', 1, "the file ends inside the array, after 1 elements"),
             ('[{"a": 1}', 1, "the file ends inside the array"),
-            ('[{"a": 1} {"a": 2}]', 1, "expected ',' or ']'"),
-            ('[{"a": 1}, {a: 2}, {"a": 3}]', 1, "after 1 elements"),
             ('[{"a": 1}]\n[{"a": 2}]', 1, "there is more after the end of the array"),
-            ("[1, 2,, 3]", 2, "after 2 elements"),
+            ('[{"a": 1}, {"b": [2, {', 1, "after 1 elements, at character 11"),
         ],
     )
     def test_a_break_keeps_what_stands_before_it(
@@ -143,6 +141,40 @@ class TestJsonArray:
         assert len(values) == kept
         assert reasons(broken) == [(kept, "truncated_array")]
         assert complaint in broken[0].detail
+
+    @pytest.mark.parametrize(
+        "element",
+        [
+            '{"a": 51 "b": 2}', '{a: 51}', '{"a": "x}', '{"a": "he said "no, [never", and left"}',
+            '{"a": ]}', '{"a": [51}', '{"a": {"b": 51}', '{"a": 51, }, }', '', '{"a": "\\x, ["}', 'nil',
+            '{"a": "]}, {" "b": "\\"[" 1}', '{"a": [[1, 2}',
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("separator", [", ", ",\n", ",\n  "])
+    @pytest.mark.parametrize("chunk", [7, 1 << 20])
+    def test_a_broken_element_costs_itself(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, element: str, separator: str, chunk: int
+    ) -> None:
+        monkeypatch.setattr(text_window, "CHUNK_BYTES", chunk)
+        elements = [json.dumps({"a": number, "s": 'x"], [{'}) for number in range(100)]
+        elements[50] = element
+        values, broken = read(write(tmp_path, "a.json", f"[{separator.join(elements)}]"))
+        assert [value["a"] for value in values] == [number for number in range(100) if number != 50]
+        assert {row.reason for row in broken} == {"broken_json"}
+        assert broken[0].row == 50
+        assert "after 50 elements, at character " in broken[0].detail
+        assert broken[0].raw.startswith(element.strip()[:5])
+        assert len(broken) == 1 + element.count("}, }")
+
+    def test_a_missing_comma_costs_nothing(self, tmp_path: Path) -> None:
+        elements = [{"a": number} for number in range(1000)]
+        data = json.dumps(elements).replace('{"a": 50}, ', '{"a": 50} ')
+        assert read(write(tmp_path, "a.json", data)) == (elements, [])
+
+    def test_what_stands_between_elements_is_a_fault(self, tmp_path: Path) -> None:
+        values, broken = read(write(tmp_path, "a.json", "[1, 2,, 3 x, 4}, 5]"), FileFormat.JSON_ARRAY)
+        assert values == [1, 2, 3, 4, 5]
+        assert [(row.row, row.raw) for row in broken] == [(2, ","), (4, "x,"), (6, "},")]
 
     def test_quirks_do_not_cost_the_rest(self, tmp_path: Path) -> None:
         data = b'[{"a": NaN}, {"a": "x\x00\ry"}, {"a": "\\ud800"}, {"a": 1e999}, {"a": 1},]'

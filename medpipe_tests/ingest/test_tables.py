@@ -127,6 +127,29 @@ def test_lone_carriage_returns_and_nul_stay(tmp_path: Path) -> None:
     assert rows(write(tmp_path, "a.csv", data), CSV) == [["x\ry", "z\0"], ["p\rq", "r\0"], ['"u"\r', "v"]]
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lines_that_end_with_carriage_returns_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str
+) -> None:
+    path = write(tmp_path, "a.csv", mark + 'a,"b"\r1,"x\ry"\r\r3\r5,痛\r')
+    offset = path.read_bytes().index(b"\r3\r") + 1
+    for size in (3, 1 << 20):
+        monkeypatch.setattr(tables, "_CHUNK_BYTES", size)
+        values, broken = read(path)
+        assert values == [{"a": "1", "b": "x\ny"}, {"a": "5", "b": "痛"}]
+        assert [row.detail for row in broken] == [f"1 cells in 2 columns (line at offset {offset})"]
+    monkeypatch.setattr(tables, "_CHUNK_BYTES", 3)
+    monkeypatch.setattr(tables, "MAX_LINE_BYTES", 10)
+    values, broken = read(write(tmp_path, "b.csv", "a,b\r1,2\r" + "x" * 50 + "\r3,4\r"))
+    assert [value["a"] for value in values] == ["1", "3"]
+    assert reasons(broken) == [(1, "line_too_long")]
+
+
+def test_a_carriage_return_within_the_only_line_stays(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", '"x\ry",z')
+    assert read(path, columns=("p", "q")) == ([{"p": "x\ry", "q": "z"}], [])
+
+
 def test_a_long_cell(tmp_path: Path) -> None:
     long, lines = "长" * 300_000, "行\n" * 100_000
     path = write(tmp_path, "a.csv", f'a,b\n{long},"{long}"\n"{lines}",x\n')

@@ -25,7 +25,7 @@ def make_source(*files: str | dict[str, Any], layout: dict[str, Any], **more: An
         "layout": layout,
         "language": "zh",
         "licence": {"name": "Apache-2.0"},
-        "uses": ["pretraining"],
+        "uses": ["evaluation"],
     }
     return Source.model_validate(entry | more)
 

@@ -211,3 +211,12 @@ def test_published_xml(file: str) -> None:
         assert text.startswith(value["title"].strip() + "\n\n")
         assert len(text) > sum(len(paragraph) for paragraph in value["abstract"])
         assert "</" not in text
+
+
+def test_words_for_a_missing_value_are_no_text() -> None:
+    section = {"title": "None", "text": ["nan", "Rest helps."]}
+    row = {"title": "None", "abstract": "nan", "sections": [section, {"title": "Aims", "text": "null"}]}
+    assert text_of(ArticleLayout(), row) == "Rest helps."
+    frame, reasons = read(ArticleLayout(), {"title": "None", "abstract": "nan", "sections": ["N/A"]})
+    assert frame.height == 0
+    assert reasons == {100: "empty_text"}

@@ -63,7 +63,12 @@ def test_medicine_survives_byte_for_byte(text: str) -> None:
     [
         ("a\r\nb\rc\n", "a\nb\nc"),
         ("头\u200b痛\ufeff\x07。", "头痛。"),
-        ("血糖5\ufffd10", "血糖5 10"),
+        ("血糖5\ufffd10", "血糖5\ufffd10"),
+        (
+            "每次5\ufffdg，500 \ufffd\ufffdg，\ufffd7.0，1.\ufffd5",
+            "每次5\ufffdg，500 \ufffdg，\ufffd7.0，1.\ufffd5",
+        ),
+        ("2\u20623，血糖5\x0010", "2 3，血糖5 10"),
         ("血糖\ufffd高", "血糖高"),
         ("\u3000\u3000首行\n\u3000 次行\u3000中间\u00a0x", "首行\n次行 中间 x"),
         ("上<br/>下</p>末", "上\n下\n末"),

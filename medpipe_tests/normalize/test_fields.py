@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from medpipe.catalog.layouts import FieldsLayout
 from medpipe.normalize.extracted import Batch
-from medpipe.normalize.fields import number_text, render_column
+from medpipe.normalize.field_values import number_text
+from medpipe.normalize.fields import render_column
 from medpipe.normalize.labels import FIELDS, chosen_fields, find_field
 from medpipe.normalize.layouts.fields import read_fields
 from medpipe.normalize.literals import literal_value

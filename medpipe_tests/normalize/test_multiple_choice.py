@@ -301,3 +301,33 @@ def test_both_ways_to_name_the_answer_agree() -> None:
         by_label, _ = read(MultipleChoiceLayout(answer="answer_idx"), *batch.values)
         by_text, _ = read(MultipleChoiceLayout(answer_is="text"), *batch.values)
         assert by_label.equals(by_text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "bare"),
+    [
+        (["1.5mg", "2.5mg", "3.5mg"], ["1.5mg", "2.5mg", "3.5mg"]),
+        (["1:1000", "2：1000", "3．0g"], ["1:1000", "2：1000", "3．0g"]),
+        (["1. 5mg", "2. 10mg", "3. 15mg"], ["5mg", "10mg", "15mg"]),
+        (["1、5mg", "2)10mg", "(3)15mg"], ["5mg", "10mg", "15mg"]),
+        (["1.甲", "2：乙", "3.丙"], ["甲", "乙", "丙"]),
+    ],
+)
+@pytest.mark.parametrize("shape", ["object", "objects"])
+def test_a_number_is_not_cut_at_its_label(texts: list[str], bare: list[str], shape: str) -> None:
+    labelled = {str(number): text for number, text in enumerate(texts, start=1)}
+    options: Any = labelled
+    if shape == "objects":
+        options = [{"key": key, "value": text} for key, text in labelled.items()]
+    row = {"question": Q, "option": options, "answer": "2"}
+    frame, reasons = read(MultipleChoiceLayout(options="option"), row)
+    assert reasons == {}
+    assert [option["text"] for option in frame["options"].item()] == bare
+    fields = MultipleChoiceLayout(options=("1", "2", "3"))
+    frame, reasons = read(fields, {"question": Q, **labelled, "answer": "2"})
+    assert [option["text"] for option in frame["options"].item()] == bare
+
+
+def test_a_letter_before_a_number_is_a_label() -> None:
+    options = [Option("A", "A.5mg"), Option("B", "B：1:1000")]
+    assert [option.text for option in without_labels(options)] == ["5mg", "1:1000"]

@@ -72,7 +72,8 @@ MOST_KEPT_TEXT = 0.95
 
 MARKERS = r"<s>|<user>|<bot>|<目录>|<篇名>|\A(?:问|答|问题|回答)[：:]|答：\z"
 TAGS = r"</?(?:p|br|b|i|span|div|li|ul|td|tr|table|sup|sub|h[1-6]|img|font|strong|em)(?:\s[^<>]*)?/?>"
-UNSEEN = "[\u200b-\u200f\ufeff\ufffd\u3000\u00a0\r\x00-\x08\x0e-\x1f]"
+LOST = r"[^\p{N} .,．，]\x{FFFD}(?:[^\p{N} .,．，]|\z)"
+UNSEEN = rf"[\x{{200B}}-\x{{200F}}\x{{FEFF}}\x{{3000}}\x{{A0}}\r\x00-\x08\x0E-\x1F]|{LOST}"
 NO_VALUE = r"(?:[：，；]|: |, )(?:None|none|null|NULL|nan|NaN)(?:[。，；]|\. |, |$)"
 
 

@@ -17,7 +17,15 @@ TEXT = "咳嗽三天，体温≥38.5℃，服甲片0.5~1.0g。"
 CLASS = TaskLayout(task=Task.CLASSIFICATION, instruction="归类：")
 ENTITIES = TaskLayout(task=Task.ENTITIES, labels="entities", instruction="找实体：")
 RELATIONS = TaskLayout(task=Task.RELATIONS, labels="spo_list", instruction="找关系：")
+OUTSIDE = ("unexpected_type",)
 NAMED = {"label_names": {"0": "病情", "dis": "疾病", "sym": "症状"}}
+
+
+def tags(first: str, count: int) -> str:
+    """So many BIO tags, `O` behind the first ones."""
+    given = first.split()
+    return " ".join([*given, *["O"] * (count - len(given))])
+
 
 GOLDEN: dict[str, tuple[TaskLayout, Any, str]] = {
     "a label": (CLASS, {"text": TEXT, "label": "病情 "}, "病情"),
@@ -66,7 +74,47 @@ GOLDEN: dict[str, tuple[TaskLayout, Any, str]] = {
         },
         "（甲病，症状，咳嗽）",
     ),
-    "no relation": (RELATIONS, {"text": TEXT, "spo_list": [["甲病", "", ""]]}, "无"),
+    "no relation": (RELATIONS, {"text": TEXT, "spo_list": []}, "无"),
+    "members beside the value": (
+        RELATIONS.model_copy(update={"label_names": {"place": "部位"}}),
+        {
+            "text": TEXT,
+            "spo_list": [
+                {
+                    "subject": "甲病",
+                    "predicate": "症状",
+                    "object": {"@value": "咳嗽", "place": "肺", "days": 3, "x": ""},
+                },
+                ["甲病", "", "咳嗽"],
+            ],
+        },
+        "（甲病，症状，咳嗽，部位：肺，days：3）",
+    ),
+    "spans": (
+        ENTITIES.model_copy(update=NAMED),
+        {
+            "text": TEXT,
+            "entities": [
+                {"start_idx": 0, "end_idx": 1, "type": "sym"},
+                {"start_idx": 5, "end_idx": 12, "type": "sym", "entity": None},
+                {"start_idx": len(TEXT) - 1, "end_idx": len(TEXT) - 1, "type": "mark"},
+            ],
+        },
+        "症状：咳嗽、体温≥38.5℃\nmark：。",
+    ),
+    "tags": (
+        ENTITIES.model_copy(update={"label_names": {"Symptom": "症状"}}),
+        {"text": TEXT, "entities": tags("B-Symptom I-Symptom B-Time I-Time", len(TEXT))},
+        "症状：咳嗽\nTime：三天",
+    ),
+    "tags, one after the other": (
+        ENTITIES,
+        {"text": TEXT, "entities": tags("B-s B-s I-t I-t I-s", len(TEXT)).split()},
+        "s：咳、嗽、，\nt：三天",
+    ),
+    "tags without an entity": (ENTITIES, {"text": TEXT, "entities": tags("O", len(TEXT))}, "无"),
+    "mentions that look like tags": (ENTITIES, {"text": TEXT, "entities": ["B-12", "B-6"]}, "B-12、B-6"),
+    "no mention of any type": (ENTITIES, {"text": TEXT, "entities": {"症状": []}}, "无"),
 }
 
 
@@ -137,6 +185,21 @@ def test_english_answers() -> None:
         (ENTITIES, {"text": TEXT, "entities": [["咳嗽"]]}, "unexpected_type"),
         (ENTITIES, {"text": TEXT, "entities": [{"entity": "咳嗽"}]}, "unexpected_type"),
         (ENTITIES, {"text": TEXT, "entities": [5]}, "unexpected_type"),
+        (ENTITIES, {"text": TEXT, "entities": [["", "症状"]]}, "empty_answer"),
+        (ENTITIES, {"text": TEXT, "entities": [None, "x"]}, "unexpected_type"),
+        (ENTITIES, {"text": TEXT, "entities": {"症状": [""]}}, "empty_answer"),
+        (ENTITIES, {"text": TEXT, "entities": [{"start_idx": 0, "end_idx": 99, "type": "s"}]}, *OUTSIDE),
+        (ENTITIES, {"text": TEXT, "entities": [{"start_idx": -1, "end_idx": 1, "type": "s"}]}, *OUTSIDE),
+        (ENTITIES, {"text": TEXT, "entities": [{"start_idx": 2, "end_idx": 1, "type": "s"}]}, *OUTSIDE),
+        (ENTITIES, {"text": TEXT, "entities": [{"start_idx": "0", "end_idx": 1, "type": "s"}]}, *OUTSIDE),
+        (ENTITIES, {"text": TEXT, "entities": [{"start_idx": 0, "end_idx": 1}]}, "unexpected_type"),
+        (ENTITIES, {"text": TEXT, "entities": [{"start_idx": 0, "type": "s"}]}, "unexpected_type"),
+        (ENTITIES, {"text": [TEXT], "entities": [{"start_idx": 0, "end_idx": 0, "type": "s"}]}, *OUTSIDE),
+        (ENTITIES, {"text": TEXT, "entities": "O B-Symptom I-Symptom"}, "unexpected_type"),
+        (ENTITIES, {"text": TEXT, "entities": tags("B-s X-s", len(TEXT))}, "unexpected_type"),
+        (RELATIONS, {"text": TEXT, "spo_list": [["甲病", "", ""]]}, "empty_answer"),
+        (RELATIONS, {"text": TEXT, "spo_list": [["甲病", "症状", {"@value": "", "x": "y"}]]}, "empty_answer"),
+        (RELATIONS, {"text": TEXT, "spo_list": [["甲病", "症状", {"x": "y"}]]}, "unexpected_type"),
         (RELATIONS, {"text": TEXT, "spo_list": None}, "empty_answer"),
         (RELATIONS, {"text": TEXT, "spo_list": [["甲病", "症状"]]}, "unexpected_type"),
         (RELATIONS, {"text": TEXT, "spo_list": [{"subject": "甲病", "object": "x"}]}, "unexpected_type"),

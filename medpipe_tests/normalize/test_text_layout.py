@@ -27,6 +27,8 @@ from medpipe_tests.shared_data import shared_data
         (TextLayout(title="title"), {"text": "标题是开头", "title": " 标题\u3000"}, "标题是开头"),
         (TextLayout(title="title"), {"text": "正文", "title": None}, "正文"),
         (TextLayout(title="title"), {"text": "正文", "title": "&nbsp;"}, "正文"),
+        (TextLayout(title="title"), {"text": "正文", "title": "nan"}, "正文"),
+        (TextLayout(title="title"), {"text": "正文", "title": " N/A"}, "正文"),
         (TextLayout(title="title"), {"text": "正文"}, "正文"),
         (TextLayout(title="title"), "正文", "正文"),
         # An encyclopedia's text: title repeated, what stood in the brackets removed by its publisher.
@@ -47,6 +49,9 @@ def test_golden(layout: TextLayout, row: Any, text: str) -> None:
     ("row", "reason"),
     [
         ({"txt": "x"}, "missing_field"),
+        *(({"text": word}, "empty_text") for word in ("nan", " None\n", "N/A", "null")),
+        ("nan", "empty_text"),
+        (["None"], "empty_text"),
         ({}, "missing_field"),
         ({"text": " \ufeff "}, "empty_text"),
         ({"text": None}, "empty_text"),

@@ -272,7 +272,7 @@ def test_the_command_fails_where_a_file_cannot_be_read(catalog: Path, folder: Pa
     assert status == 1
     assert "UTF-16" in output
     assert "1 with a mistake" in output
-    assert "1 rows: 1 kept" in output, "the other file is read"
+    assert "1 row: 1 kept" in output, "the other file is read"
 
 
 def test_the_command_takes_entries_by_id_and_a_folder(catalog: Path) -> None:

@@ -33,6 +33,18 @@ LISTS = TriplesLayout(subject="0", predicate="1", object="2")
         ),
         (LISTS, ["甲病", "导致", "乙病"], Language.ZH, "甲病导致乙病。"),
         (LISTS, ["甲片", "用于治疗", ["乙病", "丙病"]], Language.ZH, "甲片用于治疗乙病、丙病。"),
+        (LISTS, ["甲片", "可能导致了", "乙病"], Language.ZH, "甲片可能导致了乙病。"),
+        (LISTS, ["甲病", "可治疗", "甲片"], Language.ZH, "甲病可治疗甲片。"),
+        (LISTS, ["甲病", "不能引起", "乙病"], Language.ZH, "甲病不能引起乙病。"),
+        (LISTS, ["甲病", "有", "乙症"], Language.ZH, "甲病有乙症。"),
+        *(
+            (LISTS, ["甲片", noun, "头痛"], Language.ZH, f"甲片的{noun}是头痛。")
+            for noun in ("不良反应", "有效期", "有害成分", "可能病因", "应用", "应激反应", "会诊科室", "能量")
+        ),
+        *(
+            (LISTS, ["甲片", noun, "头痛"], Language.ZH, f"甲片的{noun}是头痛。")
+            for noun in ("并发症", "治疗", "用于人群", "为害程度", "需检查项目", "未病先防", "影响因素")
+        ),
         (LISTS, ["血糖", "正常值", "<br/>≥3.9mmol/L"], Language.ZH, "血糖的正常值是≥3.9mmol/L。"),
         (
             HEAD_TAIL,

@@ -243,3 +243,24 @@ def test_a_string_packed_by_lines_gives_back_what_was_packed(contents: list[str]
     packed = "\n".join(f"{'答' if i % 2 else '问'}：{text}" for i, text in enumerate(contents))
     frame, _ = read(layout, packed)
     assert [content for _, content in talks(frame)[0]] == contents
+
+
+def test_words_for_a_missing_value_are_no_turn() -> None:
+    layout = TurnsLayout(turns="messages", **OPENAI)
+    messages = [("user", Q1), ("assistant", "None"), ("user", "nan"), ("assistant", A1)]
+    row = {"messages": [{"role": role, "content": content} for role, content in messages]}
+    assert talks(read(layout, row)[0]) == [spoken(Q1, A1)]
+    prefixed = TurnsLayout(turns="dialog", user=("问：",), assistant=("答：",))
+    rows = ({"dialog": [f"问：{Q1}", "答：None", f"答：{A1}"]}, {"dialog": f"问：{Q1}\n答：nan\n答：{A1}"})
+    assert talks(read(prefixed, *rows)[0]) == [spoken(Q1, A1)] * 2
+    in_turn = TurnsLayout(turns="dialog", user=(), assistant=())
+    frame, reasons = read(in_turn, {"dialog": [Q1, "nan"]}, {"dialog": [Q1, A1, "None"]})
+    assert talks(frame) == [spoken(Q1, A1)]
+    assert reasons == {100: "no_answer"}
+
+
+def test_a_tool_may_return_null() -> None:
+    said = [("user", Q1), ("assistant", A1), ("tool", "null"), ("assistant", A2)]
+    row = {"messages": [{"role": role, "content": content} for role, content in said]}
+    (talk,) = talks(read(TurnsLayout(turns="messages", **OPENAI), row)[0])
+    assert talk[2] == ("observation", "null")

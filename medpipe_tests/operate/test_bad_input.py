@@ -156,7 +156,7 @@ def test_sources_are_enabled_and_listed(tmp_path: Path) -> None:
 
 def test_errors_of_the_system_name_the_file(tmp_path: Path) -> None:
     status, output = invoke("sources", "check", str(tmp_path / "nowhere.yaml"))
-    assert status == 1 and "nowhere.yaml" in output and "check the path" in output
+    assert status == 1 and "nowhere.yaml" in output and "is not there" in output
     (tmp_path / "sources.json").write_text("{bad")
     status, output = invoke("sources", MEDPIPE_HOME=str(tmp_path))
     assert status == 1 and "sources.json cannot be read" in output

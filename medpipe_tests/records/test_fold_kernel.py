@@ -27,6 +27,23 @@ WIDE = [chr(code) for code in range(0xFF01, 0xFF5F)]
 NARROW = [chr(code - 0xFEE0).lower() for code in range(0xFF01, 0xFF5F)]
 
 
+MARK, NUMBER, OTHER = r"[\p{P}--[%‰]]", r"\p{N}", r"(?:[^\s\p{P}\p{C}\p{N}]|[%‰])"
+PARTS = rf"{OTHER}+|{MARK}?{NUMBER}+(?:{MARK}? ?{MARK}?{NUMBER}+)*{MARK}?"
+
+
+DIGITS = frozenset(chr(code) for code in code_points(NUMBER).tolist())
+
+
+def joined(parts: list[str]) -> str:
+    """The parts one behind the other, two numbers apart."""
+    text, is_behind_number = "", False
+    for part in parts:
+        is_number = not DIGITS.isdisjoint(part)
+        text += f" {part}" if is_number and is_behind_number else part
+        is_behind_number = is_number
+    return text
+
+
 def by_expressions(column: pl.Series) -> list[str]:
     text = (
         pl.col("text")
@@ -34,10 +51,9 @@ def by_expressions(column: pl.Series) -> list[str]:
         .str.replace_all(rf"(^|[\s.。?!;…])(?:{NAMES})\s*:|\[(?:{NAMES})\]", "${1} ")
         .str.replace_all(r"[?!。;…]\s*", "。")
         .str.replace_all(r"\s+", " ")
-        .str.extract_all(r"[^\s\p{P}\p{C}\p{N}]+|\p{P}?\p{N}+(?:\p{P}? ?\p{P}?\p{N}+)*\p{P}?")
-        .list.join("")
+        .str.extract_all(PARTS)
     )
-    return column.to_frame("text").select(text).to_series().to_list()
+    return [joined(parts) for parts in column.to_frame("text").select(text).to_series().to_list()]
 
 
 def by_kernel(column: pl.Series) -> list[str]:
@@ -82,6 +98,8 @@ pieces = st.lists(
 @given(any_text, dense, pieces)
 @example("", "1", "问")
 @example("1. ,5", "1.. 5", "1 ， 5")
+@example("5 - 10", "5 (-10", "5 )( 𐄀10")
+@example("50 %", "1 . 5", "2 、 3‰")
 @example("é1\u0301", "𝟗 𐄀𝟗", "user :1 user:1[user]1")
 def test_the_kernel_is_what_the_expressions_say(one: str, two: str, three: str) -> None:
     check(one, two, three)
@@ -111,6 +129,7 @@ def test_rows_stand_apart_in_a_sliced_column_with_nulls() -> None:
     assert keys.n_unique() == 4
     assert pl.Series([], dtype=pl.String).to_frame("t").select(content_key(pl.col("t"))).height == 0
     assert utf8_of(pl.Series([None, None], dtype=pl.String)).offsets.tolist() == [0, 0, 0]
+    assert utf8_of(pl.Series(["x", "y"]).scatter(0, None)).offsets.tolist() == [0, 0, 1]
 
 
 def test_threads_do_not_disturb_each_other() -> None:

@@ -13,7 +13,7 @@ from medpipe.catalog.layouts import ArticleLayout
 from medpipe.normalize.extracted import Batch, UnusableRowError, type_name
 from medpipe.normalize.layouts.pool import TextPool
 from medpipe.normalize.layouts.sections import Section, joined_sentences, read_sections, squeezed, strings
-from medpipe.normalize.layouts.values import UnexpectedTypeError
+from medpipe.normalize.layouts.values import UnexpectedTypeError, said
 
 _MARKED_SENTENCE = re.compile(r"\s*<S>(.*)</S>\s*", re.DOTALL)
 """A sentence of an abstract as scientific_papers publishes it."""
@@ -66,7 +66,7 @@ def _article(position: int, row: dict[str, Any], layout: ArticleLayout, pool: Te
     abstract = _paragraphs(row.get(layout.abstract), layout.abstract) if layout.abstract else []
     return _Article(
         position=position,
-        title=None if title is None else pool.add(title),
+        title=None if title is None else pool.add(said(title)),
         abstract=[pool.add(paragraph) for paragraph in abstract],
         sections=read_sections(row, layout, pool),
     )

@@ -16,6 +16,8 @@ from medpipe.records.kinds import Language
 _LABEL_KEYS = ("label", "key", "id")
 _TEXT_KEYS = ("text", "value", "content")
 _BETWEEN_LABELS = re.compile(r"[\s,，、;；|/+&]+")
+_AFTER_LABEL = r"[)）.．、:：](?!(?<=\d[.．:：])\d)"
+"""What ends a label; in `1.5mg` and `1:1000` it is a part of the number."""
 _AROUND_LABEL = "()（）[]【】.．、。:：\"' \t\n"
 
 
@@ -76,10 +78,13 @@ def _labelled(item: dict[str, Any], language: Language) -> Option:
 
 
 def without_labels(options: Sequence[Option]) -> list[Option]:
-    """Options whose texts repeat their own label (`A. …`) without it; unchanged unless all of them do."""
+    """Options whose texts repeat their own label (`A. …`) without it; unchanged unless all of them do.
+
+    A number such as `1.5mg` starts with no label, though the option's label be `1`.
+    """
     bare = []
     for option in options:
-        match = re.match(rf"[(（]?{re.escape(option.label)}[)）.．、:：]\s*", option.text)
+        match = re.match(rf"[(（]?{re.escape(option.label)}{_AFTER_LABEL}\s*", option.text)
         if match is None and option.text:
             return list(options)
         bare.append(option._replace(text=option.text[match.end() :] if match else ""))

@@ -10,7 +10,7 @@ from medpipe.catalog.layouts import TurnsLayout
 from medpipe.normalize.extracted import UnusableRowError, type_name
 from medpipe.normalize.layouts.conversation import ASSISTANT, FUNCTION, OBSERVATION, SYSTEM, USER
 from medpipe.normalize.layouts.markers import speaker_name
-from medpipe.normalize.layouts.values import UnexpectedTypeError
+from medpipe.normalize.layouts.values import UnexpectedTypeError, said
 
 Turn = tuple[str, str]
 """Role and content."""
@@ -46,7 +46,9 @@ def read_message(item: Any, roles: dict[str, str], layout: TurnsLayout) -> list[
     calls = item.get("tool_calls")
     if layout.content not in item and not calls:
         raise UnusableRowError("missing_field", f"a turn has no field '{layout.content}'")
-    turns = [(role, _text(item.get(layout.content)))]
+    text = _text(item.get(layout.content))
+    # What a tool gives back may well be `null`; nobody who talks says so.
+    turns = [(role, text if role in (FUNCTION, OBSERVATION) else said(text))]
     if calls:
         turns.append((FUNCTION, _calls_text(calls)))
     return turns

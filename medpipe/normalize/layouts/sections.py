@@ -10,7 +10,7 @@ from typing import Any
 from medpipe.catalog.layouts import ArticleLayout
 from medpipe.normalize.extracted import type_name
 from medpipe.normalize.layouts.pool import TextPool
-from medpipe.normalize.layouts.values import UnexpectedTypeError
+from medpipe.normalize.layouts.values import UnexpectedTypeError, said
 
 _DEEPEST = 24
 """Subsections that are nested deeper are no article."""
@@ -55,7 +55,7 @@ def read_sections(row: dict[str, Any], layout: ArticleLayout, pool: TextPool) ->
 
 
 def strings(value: Any, name: str) -> list[str]:
-    """A string or a list of strings as a list; nulls are left out.
+    """A string or a list of strings as a list; nulls and words for them, such as `nan`, are left out.
 
     Raises:
         UnexpectedTypeError: it is anything else.
@@ -64,7 +64,7 @@ def strings(value: Any, name: str) -> list[str]:
     for item in items:
         if item is not None and type(item) is not str:
             raise UnexpectedTypeError(f"field '{name}': expected strings, got {type_name(item)}")
-    return [item for item in items if item is not None]
+    return [item for item in items if item is not None and said(item)]
 
 
 def joined_sentences(sentences: Sequence[str]) -> str:
@@ -95,7 +95,7 @@ def _section(item: Any, title: Any, layout: ArticleLayout, pool: TextPool, depth
 
 
 def _title(title: Any, pool: TextPool) -> int | None:
-    return pool.add(title) if type(title) is str else None
+    return pool.add(said(title)) if type(title) is str else None
 
 
 def _nested(texts: Sequence[str], titles: Sequence[Any], pool: TextPool, depth: int = 0) -> list[Section]:

@@ -8,16 +8,11 @@ from typing import Any
 import polars as pl
 
 from medpipe.catalog.layouts import Task, TaskLayout
-from medpipe.normalize.extracted import Batch, UnusableRowError, type_name
+from medpipe.normalize.extracted import Batch, UnusableRowError
+from medpipe.normalize.layouts.annotations import as_annotations, entity_pairs, members
 from medpipe.normalize.layouts.conversation import ASSISTANT, USER, FlatTurns, conversations
 from medpipe.normalize.layouts.pool import TextPool
-from medpipe.normalize.layouts.values import (
-    UnexpectedTypeError,
-    joined_strings,
-    lines,
-    list_value,
-    read_strings,
-)
+from medpipe.normalize.layouts.values import joined_strings, lines, list_value, read_strings
 from medpipe.records.kinds import Language
 
 _ZH = {
@@ -54,7 +49,8 @@ def read_task(batch: Batch, layout: TaskLayout, language: Language) -> pl.DataFr
     """Conversations: the instruction with the text below it, and the annotation as the answer.
 
     A text in which nobody found an entity or a relation (an empty list) is a real example and answered with
-    无 or `none`; a null annotation is none at all and rejected, as is an empty class (`empty_answer`).
+    无 or `none`; a null annotation is none at all and rejected (`empty_answer`), as are an empty class and
+    annotations of which every one lacks a part.
     """
     pool = TextPool()
     found: dict[int, tuple[list[int], str]] = {}
@@ -63,7 +59,9 @@ def read_task(batch: Batch, layout: TaskLayout, language: Language) -> pl.DataFr
         try:
             if layout.labels not in row:
                 raise UnusableRowError("missing_field", f"no field '{layout.labels}'")
-            answer = _ANSWERS[layout.task](row[layout.labels], layout, language)
+            # Spans and tags count the characters of one field.
+            text = row.get(layout.text[0]) if len(layout.text) == 1 else None
+            answer = _ANSWERS[layout.task](row[layout.labels], text, layout, language)
             found[position] = [pool.add(text) for text in read_strings(row, layout.text, lines)], answer
         except UnusableRowError as error:
             batch.reject(position, error.reason, error.detail)
@@ -92,6 +90,10 @@ def _listed(items: Sequence[str], language: Language) -> str:
     return ("、" if language is Language.ZH else ", ").join(items)
 
 
+def _colon(language: Language) -> str:
+    return "：" if language is Language.ZH else ": "
+
+
 def _nothing(language: Language) -> str:
     return "无" if language is Language.ZH else "none"
 
@@ -102,83 +104,69 @@ def _name(value: Any, layout: TaskLayout, language: Language) -> str:
     return layout.label_names.get(label, label)
 
 
-def _members(value: Any, names: Sequence[str], what: str) -> list[Any]:
-    """The named members of an annotation that is an object, or its items if it is a list of as many."""
-    if type(value) is dict:
-        for name in names:
-            if name not in value:
-                raise UnexpectedTypeError(f"{what} has no field '{name}'")
-        return [_plain(value[name]) for name in names]
-    if type(value) is list and len(value) == len(names):
-        return value
-    expected = f"an object or a list of {len(names)}"
-    raise UnexpectedTypeError(f"{what}: expected {expected}, got {type_name(value)}")
-
-
-def _plain(value: Any) -> Any:
-    """The value of a member written as `{"@value": …}`."""
-    return value["@value"] if type(value) is dict and "@value" in value else value
-
-
-def _class_answer(value: Any, layout: TaskLayout, language: Language) -> str:
+def _class_answer(value: Any, text: Any, layout: TaskLayout, language: Language) -> str:
     items = list_value(value)
     names = [_name(item, layout, language) for item in ([value] if items is None else items)]
     return _listed(list(dict.fromkeys(name for name in names if name)), language)
 
 
-def _entities_answer(value: Any, layout: TaskLayout, language: Language) -> str:
+def _entities_answer(value: Any, text: Any, layout: TaskLayout, language: Language) -> str:
     """A line for each type, `type：mention、mention`, in the order in which they first occur."""
     if value is None or value == "":
         return ""
-    if type(value) is dict:
-        pairs = [(mention, kind) for kind, mentions in value.items() for mention in _as_list(mentions)]
-    else:
-        members = (layout.entity, layout.entity_type)
-        pairs = [
-            (item, None) if type(item) is str else tuple(_members(item, members, "an entity"))
-            for item in _as_list(value)
-        ]
+    pairs = entity_pairs(value, text, layout)
     mentions: dict[str, dict[str, None]] = {}
     for mention, kind in pairs:
-        text = joined_strings(mention, language).strip()
-        if text:
-            mentions.setdefault(_name(kind, layout, language), {})[text] = None
-    colon = "：" if language is Language.ZH else ": "
+        words = joined_strings(mention, language).strip()
+        if words:
+            mentions.setdefault(_name(kind, layout, language), {})[words] = None
+    colon = _colon(language)
     lines = [
         f"{kind}{colon}{_listed(list(texts), language)}" if kind else _listed(list(texts), language)
         for kind, texts in mentions.items()
     ]
-    return "\n".join(lines) or _nothing(language)
+    return _answer(lines, language, annotated=bool(pairs))
 
 
-def _relations_answer(value: Any, layout: TaskLayout, language: Language) -> str:
-    """A line for each statement, `（subject，predicate，object）`."""
+def _relations_answer(value: Any, text: Any, layout: TaskLayout, language: Language) -> str:
+    """A line for each statement, `（subject，predicate，object）`; what qualifies a thing follows it."""
     if value is None or value == "":
         return ""
     names = (layout.subject, layout.predicate, layout.object)
+    items = as_annotations(value)
     lines: dict[str, None] = {}
-    for item in _as_list(value):
-        subject, predicate, thing = _members(item, names, "a relation")
-        parts = [
-            joined_strings(subject, language).strip(),
-            _name(predicate, layout, language),
-            joined_strings(thing, language).strip(),
-        ]
-        if all(parts):
+    for item in items:
+        subject, predicate, thing = members(item, names, "a relation")
+        said, *beside = _parts(thing, layout, language)
+        who, *about = _parts(subject, layout, language)
+        name = _name(predicate, layout, language)
+        if who and name and said:
+            parts = [who, *about, name, said, *beside]
             line = "（" + "，".join(parts) + "）" if language is Language.ZH else f"({', '.join(parts)})"
             lines[line] = None
+    return _answer(list(lines), language, annotated=bool(items))
+
+
+def _parts(value: Any, layout: TaskLayout, language: Language) -> list[str]:
+    """A thing, which may be empty, and what stands beside the `@value` of one that is an object (DuIE)."""
+    if type(value) is not dict or "@value" not in value:
+        return [joined_strings(value, language).strip()]
+    beside = [
+        f"{_name(name, layout, language)}{_colon(language)}{text}"
+        for name, member in value.items()
+        if name != "@value" and (text := joined_strings(member, language).strip())
+    ]
+    return [joined_strings(value["@value"], language).strip(), *beside]
+
+
+def _answer(lines: Sequence[str], language: Language, *, annotated: bool) -> str:
+    """The lines; that there is nothing may be said only where nobody annotated anything."""
+    if annotated and not lines:
+        raise UnusableRowError("empty_answer", "every annotation lacks a part")
     return "\n".join(lines) or _nothing(language)
 
 
-def _as_list(value: Any) -> list[Any]:
-    """Annotations; a table's cell may hold the list as text."""
-    items = list_value(value)
-    if items is None:
-        raise UnexpectedTypeError(f"expected a list of annotations, got {type_name(value)}")
-    return items
-
-
-_ANSWERS: dict[Task, Callable[[Any, TaskLayout, Language], str]] = {
+_ANSWERS: dict[Task, Callable[[Any, Any, TaskLayout, Language], str]] = {
     Task.CLASSIFICATION: _class_answer,
     Task.ENTITIES: _entities_answer,
     Task.RELATIONS: _relations_answer,

@@ -9,27 +9,29 @@ import polars as pl
 from medpipe.catalog.layouts import TextLayout
 from medpipe.normalize.clean import clean_column
 from medpipe.normalize.extracted import Batch, UnusableRowError, as_object, type_name
+from medpipe.normalize.layouts.values import said
 from medpipe.normalize.wrapped import unwrapped
 
 
 def read_text(batch: Batch, layout: TextLayout) -> pl.DataFrame:
     """Documents: the text, below its title where the layout names one and the text does not repeat it.
 
-    A record that is a string, or a list of one string, is the text itself. Marks that the layout names are
-    taken out first; lines that were broken to a width are put together last.
+    A record that is a string, or a list of one string, is the text itself. A word for a missing value, such
+    as `nan`, is neither a text nor a title. Marks that the layout names are taken out first; lines that were
+    broken to a width are put together last.
     """
     positions: list[int] = []
     texts: list[str] = []
     titles: list[str | None] = []
     for position, value in enumerate(batch.values):
         try:
-            texts.append(_text_of(value, layout.text))
+            texts.append(said(_text_of(value, layout.text)))
         except UnusableRowError as error:
             batch.reject(position, error.reason, error.detail)
             continue
         title = value.get(layout.title) if layout.title and type(value) is dict else None
         positions.append(position)
-        titles.append(title if type(title) is str else None)
+        titles.append(said(title) if type(title) is str else None)
     text = pl.Series(texts, dtype=pl.String)
     for pattern in layout.remove:
         text = text.str.replace_all(pattern, "")

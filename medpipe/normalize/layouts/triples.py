@@ -12,10 +12,21 @@ from medpipe.normalize.layouts.values import joined_strings
 from medpipe.normalize.tidy import tidy
 from medpipe.records.kinds import Language
 
-_ZH_VERB = (
-    r"^(?:是|为|有|可|能|应|需|会|不|未|属于|包括|包含|具有|伴有|导致|引起|引发|诱发|位于|用于|作用于"
-    r"|来源于|表现为)"
+_ZH_AUXILIARIES = (
+    r"可能|可以|可|能够|能|应该|应当|应|需要|需|会|不宜|不|未|常常|常见|常|通常|主要|多|易|容易|直接|间接"
 )
+_ZH_VERBS = (
+    r"是|为|有|无|属于|包括|包含|含有|具有|带有|伴有|伴随|伴发|并发|合并|导致|引起|引发|诱发|造成|产生|加重|缓解"
+    r"|改善|增加|减少|升高|降低|抑制|促进|影响|位于|用于|适用于|禁用于|慎用于|作用于|来源于|来自|起源于|发生于"
+    r"|好发于|多见于|见于|分布于|有助于|有利于|不同于|取决于|依赖于|表现为|分为|称为|是一种|是一类"
+)
+_ZH_NOMINAL_VERBS = r"治疗|预防|诊断|检查|检测|使用|服用|食用|控制|传播|传染|遗传|转移|发生|出现"
+"""Verbs that are, alone, names of relations: `用于治疗` and `可治疗` say something, `治疗` is a name."""
+_ZH_VERB = (
+    rf"^(?:(?:{_ZH_AUXILIARIES})*(?:{_ZH_VERBS})(?:{_ZH_NOMINAL_VERBS})?"
+    rf"|(?:{_ZH_AUXILIARIES})+(?:{_ZH_NOMINAL_VERBS}))了?$"
+)
+"""Whole verbs: many nouns start like one (`不良反应`, `有效期`, `应用`, `会诊科室`)."""
 _EN_VERB = (
     r"(?i)^(?:is|isa|are|was|were|has|have|had|may|can|could|should|must|does|belongs|includes|contains|leads"
     r"|treats|prevents|affects|inhibits|produces|occurs)\b|\b(?:of|with|by|to|in|on|at|from|for|as)$"

@@ -21,6 +21,7 @@ from medpipe.normalize.layouts.values import (
     list_value,
     read_strings,
     reject_undesirable,
+    said,
 )
 from medpipe.records.kinds import Language
 
@@ -37,16 +38,16 @@ def read_turns(batch: Batch, layout: TurnsLayout, language: Language) -> pl.Data
                 reject_undesirable(row, layout.desirable)
             # A row may be the bare list of turns.
             bare = type(value) is list and layout.turns not in row
-            said = reader.read(value) if bare else reader.read_row(row)
+            talk = reader.read(value) if bare else reader.read_row(row)
             if layout.answer is not None:
                 [answer] = read_strings(row, [layout.answer], read_answer)
                 if not answer.strip():
                     raise UnusableRowError("empty_answer", f"field '{layout.answer}'")
-                said.append((ASSISTANT, answer))
+                talk.append((ASSISTANT, answer))
         except UnusableRowError as error:
             batch.reject(position, error.reason, error.detail)
             continue
-        for role, content in said:
+        for role, content in talk:
             turns.add(position, role, content)
     return conversations(batch, turns)
 
@@ -94,7 +95,7 @@ class TurnReader:
             UnusableRowError: one of them cannot be read.
         """
         if self._take_turns and all(type(item) is str for item in items):
-            return list(zip(cycle((USER, ASSISTANT)), items, strict=False))
+            return list(zip(cycle((USER, ASSISTANT)), map(said, items), strict=False))
         turns = []
         for item in items:
             if type(item) is str:
@@ -118,7 +119,7 @@ class TurnReader:
         match = self._prefix.match(text)
         if match is None:
             raise UnusableRowError("unknown_role", f"no known prefix in {text[:100]!r}")
-        return self._role(match), text[match.end() :]
+        return self._role(match), said(text[match.end() :])
 
     def _packed(self, text: str) -> list[Turn]:
         """The turns of a string that holds them all, each after its speaker's name."""
@@ -129,7 +130,8 @@ class TurnReader:
             raise UnusableRowError("unknown_role", f"no known prefix in {text[:100]!r}")
         ends = [match.start() for match in matches[1:]] + [len(text)]
         return [
-            (self._role(match), text[match.end() : end]) for match, end in zip(matches, ends, strict=True)
+            (self._role(match), said(text[match.end() : end]))
+            for match, end in zip(matches, ends, strict=True)
         ]
 
     def _role(self, prefix: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from medpipe.normalize.extracted import UnusableRowError, type_name
-from medpipe.normalize.fields import number_text
+from medpipe.normalize.field_values import number_text
 from medpipe.normalize.literals import literal_value
 from medpipe.normalize.tidy import is_empty_word
 from medpipe.records.kinds import Language
@@ -68,6 +68,11 @@ def lines(value: Any) -> str:
     return "\n".join(part for text in _strings(value) if (part := text.strip()))
 
 
+def said(text: str) -> str:
+    """The string itself, or an empty one where it is only a word for a missing value, such as `nan`."""
+    return "" if len(text) <= _LONGEST_EMPTY_WORD and is_empty_word(text) else text
+
+
 def _strings(items: list[Any]) -> Iterator[str]:
     """The strings of a list and of the lists within it, in their order, however deep they lie."""
     open_lists = [iter(items)]
@@ -83,7 +88,7 @@ def _strings(items: list[Any]) -> Iterator[str]:
 
 def _scalar(value: Any) -> str:
     if type(value) is str:
-        return "" if len(value) <= _LONGEST_EMPTY_WORD and is_empty_word(value) else value
+        return said(value)
     if value is None:
         return ""
     if type(value) is int or type(value) is float:
