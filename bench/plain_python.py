@@ -46,27 +46,17 @@ def _category(letter: str, last: int = LAST_PLAIN) -> str:
 
 
 def _python(pattern: str) -> str:
-    """A Rust character class for Python, without code points beyond U+FFFF."""
+    """A Rust regular expression for Python, without code points beyond U+FFFF."""
     plain = re.sub(r"(?:\\x\{[0-9A-F]{5,}\}-?)+", "", pattern)
     plain = re.sub(r"\\x\{([0-9A-F]+)\}", lambda code: f"\\u{int(code[1], 16):04x}", plain)
-    return plain.replace(r"\p{M}", _category("M")).replace(r"\p{N}", _category("N"))
+    return plain.replace(r"\p{M}", _category("M")).replace(r"\p{N}", f"[{_category('N')}]")
 
 
 _DIRTY = re.compile(_python(rules._DIRTY))
 _MARKUP = re.compile(CANDIDATE)
-_LINE_END = re.compile(_python(rules._LINE_END))
-_ZERO_WIDTH = re.compile(f"[{_python(rules._ZERO_WIDTH)}]+")
-_CONTROL_BEHIND_NUMBER = re.compile(_python(rf"(\p{{N}})[{rules._CONTROL}]+".replace(r"\p{N}", r"[\p{N}]")))
-_CONTROL_BEFORE_NUMBER = re.compile(_python(r"\x1F([\p{N}])"))
-_CONTROL = re.compile(f"[{_python(rules._CONTROL)}]+")
-_INDENT = re.compile(_python(rf"(?m)^[ \t]*[{rules._ODD_SPACE}][ \t{rules._ODD_SPACE}]*"))
-_ODD_SPACE = re.compile(f"[{_python(rules._ODD_SPACE)}]+")
-_TRAILING = re.compile(r"(?m)[ \t]+$")
-_EMPTY_LINES = re.compile(r"\n{3,}")
-_HIDE = str.maketrans(dict(zip(rules._UNIT_SIGNS, rules._STAND_INS, strict=True)))
-_SHOW = str.maketrans(dict(zip(rules._STAND_INS, rules._UNIT_SIGNS, strict=True)))
-
-
+_STEPS = [(re.compile(_python(pattern)), text.replace("${1}", r"\g<1>")) for pattern, text in rules.STEPS]
+_HIDE = str.maketrans(dict(zip(rules.UNIT_SIGNS, rules.STAND_INS, strict=True)))
+_SHOW = str.maketrans(dict(zip(rules.STAND_INS, rules.UNIT_SIGNS, strict=True)))
 _BEYOND = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -91,10 +81,9 @@ def clean(text: str) -> str:
         before = text
         if _MARKUP.search(text):
             text = without_markup(text)
-        text = _ZERO_WIDTH.sub("", _LINE_END.sub("\n", text))
-        text = _CONTROL_BEFORE_NUMBER.sub(r" \1", _CONTROL_BEHIND_NUMBER.sub("\\1\x1f", text))
-        text = _ODD_SPACE.sub(" ", _INDENT.sub("", _CONTROL.sub("", text)))
-        text = _EMPTY_LINES.sub("\n\n", _TRAILING.sub("", text)).strip()
+        for pattern, replacement in _STEPS:
+            text = pattern.sub(replacement, text)
+        text = text.strip()
         text = unicodedata.normalize("NFC", text.translate(_HIDE)).translate(_SHOW)
         if text == before:
             return text

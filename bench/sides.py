@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,11 @@ def texts_and_keys(folder: Path) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(part, columns=["text", "content_key"]) for part in parts])
 
 
-def normalize_with_medpipe(chosen: Input, path: Path, folder: Path) -> int:
+Side = Callable[[], int]
+"""Does the work and returns how many records came out."""
+
+
+def medpipe_side(chosen: Input, path: Path, folder: Path) -> Side:
     """Everything that the asset `normalized/<source>` does: provenance, rejects, digests and Parquet too."""
     from medpipe.catalog.source import Source
     from medpipe.lake.dataset import Dataset
@@ -80,31 +85,34 @@ def normalize_with_medpipe(chosen: Input, path: Path, folder: Path) -> int:
         files=(),
     )
     raw = Dataset(path.parent, manifest)
-    built = normalize_source(Source.model_validate(entry), raw, lake=Lake(folder))
-    return built.dataset.manifest.rows
+    source = Source.model_validate(entry)
+    return lambda: normalize_source(source, raw, lake=Lake(folder)).dataset.manifest.rows
 
 
-def normalize_with_datasets(chosen: Input, path: Path, folder: Path) -> int:
+def datasets_side(chosen: Input, path: Path, folder: Path) -> Side:
     """`load_dataset`, one batched `map` in `WORKERS` processes, `to_parquet`."""
     import datasets
 
     from bench.plain_python import normalize
 
-    loaded = datasets.load_dataset(
-        "json", data_files=str(path), cache_dir=str(folder / "cache"), split="train"
-    )
-    mapped = loaded.map(
-        normalize,
-        batched=True,
-        num_proc=WORKERS,
-        remove_columns=loaded.column_names,
-        fn_kwargs={"expand": frozenset(chosen.expand)},
-    )
-    mapped.to_parquet(folder / "part-00000.parquet")
-    return len(mapped)
+    def work() -> int:
+        loaded = datasets.load_dataset(
+            "json", data_files=str(path), cache_dir=str(folder / "cache"), split="train"
+        )
+        mapped = loaded.map(
+            normalize,
+            batched=True,
+            num_proc=WORKERS,
+            remove_columns=loaded.column_names,
+            fn_kwargs={"expand": frozenset(chosen.expand)},
+        )
+        mapped.to_parquet(folder / "part-00000.parquet")
+        return len(mapped)
+
+    return work
 
 
-SIDES = {"medpipe": normalize_with_medpipe, "datasets": normalize_with_datasets}
+SIDES = {"medpipe": medpipe_side, "datasets": datasets_side}
 
 
 def _peak_megabytes() -> float:
@@ -115,8 +123,9 @@ def _peak_megabytes() -> float:
 
 if __name__ == "__main__":
     side, name, file, target = sys.argv[1:]
+    work = SIDES[side](input_of(name), Path(file), Path(target))
     started, cpu_before = time.perf_counter(), sum(os.times()[:4])
-    count = SIDES[side](input_of(name), Path(file), Path(target))
+    count = work()
     seconds = time.perf_counter() - started
     run = Run(
         seconds=seconds,

@@ -23,8 +23,8 @@ _LOST = r"\x{FFFD}"
 _BESIDE_NUMBER = r"[ .,．，]?"
 _ODD_SPACE = r"\x{A0}\x{1680}\x{2000}-\x{200A}\x{202F}\x{205F}\x{3000}"
 
-_UNIT_SIGNS = ["\u2126", "\u212a", "\u212b"]
-_STAND_INS = ["\ufdd0", "\ufdd1", "\ufdd2"]
+UNIT_SIGNS = ["\u2126", "\u212a", "\u212b"]
+STAND_INS = ["\ufdd0", "\ufdd1", "\ufdd2"]
 """Noncharacters, which the text cannot hold any more once control characters are gone."""
 
 _MAY_CHANGE_IN_NFC = (
@@ -39,6 +39,25 @@ _DIRTY = (
 MAY_BE_DIRTY = rf"{_DIRTY}|{CANDIDATE}|[ \t]\n|\n\n\n|^\s|\s$"
 """Matches every text that cleaning could change; most texts do not match and are left in peace."""
 
+STEPS = (
+    (_LINE_END, "\n"),
+    (rf"[{_ZERO_WIDTH}]+", ""),
+    # A control character between two digits leaves a gap, so that no new number arises.
+    (rf"(\p{{N}})[{_CONTROL}]+", "${1}\x1f"),
+    (r"\x1F(\p{N})", " ${1}"),
+    (rf"[{_CONTROL}]+", ""),
+    # A character lost beside a number stays visible: `5<U+FFFD>g` was 5 μg and must not become 5 g.
+    (rf"(\p{{N}}{_BESIDE_NUMBER}){_LOST}+", "${1}\x1e"),
+    (rf"{_LOST}+({_BESIDE_NUMBER}\p{{N}})", "\x1e${1}"),
+    (_LOST, ""),
+    (r"\x1E", "\ufffd"),
+    (rf"(?m)^[ \t]*[{_ODD_SPACE}][ \t{_ODD_SPACE}]*", ""),
+    (rf"[{_ODD_SPACE}]+", " "),
+    (r"(?m)[ \t]+$", ""),
+    (r"\n{3,}", "\n\n"),
+)
+"""Regular expressions and what takes the place of what they match, one after the other."""
+
 
 def _without_markup(column: pl.Series) -> pl.Series:
     suspects = column.str.contains(CANDIDATE)
@@ -52,29 +71,19 @@ def _without_markup(column: pl.Series) -> pl.Series:
     )
 
 
-def _cleaned_once(text: pl.Expr) -> pl.Expr:
-    return (
-        text.map_batches(_without_markup, return_dtype=pl.String, is_elementwise=True)
-        .str.replace_all(_LINE_END, "\n")
-        .str.replace_all(rf"[{_ZERO_WIDTH}]+", "")
-        # A control character between two digits leaves a gap, so that no new number arises.
-        .str.replace_all(rf"(\p{{N}})[{_CONTROL}]+", "${1}\x1f")
-        .str.replace_all(r"\x1F(\p{N})", " ${1}")
-        .str.replace_all(rf"[{_CONTROL}]+", "")
-        # A character lost beside a number stays visible: `5<U+FFFD>g` was 5 μg and must not become 5 g.
-        .str.replace_all(rf"(\p{{N}}{_BESIDE_NUMBER}){_LOST}+", "${1}\x1e")
-        .str.replace_all(rf"{_LOST}+({_BESIDE_NUMBER}\p{{N}})", "\x1e${1}")
-        .str.replace_all(_LOST, "")
-        .str.replace_all("\x1e", "\ufffd", literal=True)
-        .str.replace_all(rf"(?m)^[ \t]*[{_ODD_SPACE}][ \t{_ODD_SPACE}]*", "")
-        .str.replace_all(rf"[{_ODD_SPACE}]+", " ")
-        .str.replace_all(r"(?m)[ \t]+$", "")
-        .str.replace_all(r"\n{3,}", "\n\n")
-        .str.strip_chars()
-        .str.replace_many(_UNIT_SIGNS, _STAND_INS)
-        .str.normalize("NFC")
-        .str.replace_many(_STAND_INS, _UNIT_SIGNS)
-    )
+def _without_unseen(text: pl.Expr) -> pl.Expr:
+    text = text.map_batches(_without_markup, return_dtype=pl.String, is_elementwise=True)
+    for pattern, replacement in STEPS:
+        text = text.str.replace_all(pattern, replacement)
+    return text.str.strip_chars()
+
+
+def _composed(column: pl.Series) -> pl.Series:
+    """The texts in NFC, save for the unit signs; most do not even hold a character that NFC could change."""
+    todo = column.str.contains(f"[{_MAY_CHANGE_IN_NFC}]").arg_true()
+    text = pl.col("text").str.replace_many(UNIT_SIGNS, STAND_INS)
+    text = text.str.normalize("NFC").str.replace_many(STAND_INS, UNIT_SIGNS)
+    return _replaced(column, todo, column.gather(todo).to_frame("text").select(text).to_series())
 
 
 def clean_column(column: pl.Series) -> pl.Series:
@@ -87,7 +96,7 @@ def clean_column(column: pl.Series) -> pl.Series:
     todo = column.str.contains(MAY_BE_DIRTY).arg_true()
     while todo.len():
         before = column.gather(todo)
-        after = before.to_frame("text").select(_cleaned_once(pl.col("text"))).to_series()
+        after = _composed(before.to_frame("text").select(_without_unseen(pl.col("text"))).to_series())
         column = _replaced(column, todo, after)
         # One pass can uncover work for the next (`<<b>b>`); each makes the text shorter or leaves it be.
         todo = todo.filter((before != after) & after.str.contains(MAY_BE_DIRTY))

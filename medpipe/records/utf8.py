@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -81,10 +82,14 @@ def strings_of(data: NDArray[np.uint8], ends: NDArray[np.int64]) -> pl.Series:
     return pl.Series(pl.from_arrow(pa.LargeStringArray.from_buffers(len(ends) - 1, *buffers)))
 
 
-def code_points(pattern: str) -> NDArray[np.uint32]:
-    r"""All code points that a class such as `\p{P}` holds, as Polars' regular expressions see it."""
+@lru_cache(maxsize=1)
+def _every_character() -> pl.Series:
     below, above = _SURROGATES
     every = np.r_[np.arange(below, dtype=np.uint32), np.arange(above, CODE_POINTS, dtype=np.uint32)]
-    text = pl.Series([every.tobytes().decode("utf-32-le")])
-    found: str = text.str.extract_all(f"(?:{pattern})+").list.join("").item()
+    return pl.Series([every.tobytes().decode("utf-32-le")])
+
+
+def code_points(pattern: str) -> NDArray[np.uint32]:
+    r"""All code points that a class such as `\p{P}` holds, as Polars' regular expressions see it."""
+    found: str = _every_character().str.extract_all(f"(?:{pattern})+").list.join("").item()
     return np.frombuffer(found.encode("utf-32-le"), np.uint32)
