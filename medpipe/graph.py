@@ -17,8 +17,12 @@ from medpipe.pretrain.plan import load_plan
 from medpipe.settings import Settings
 from medpipe.tokens.assets import build_token_assets
 
-PRELOADED_MODULES = ["dagster", "polars", "medpipe.definitions"]
-"""Imported once by the fork server, so that a step does not pay for them again."""
+PRELOADED_MODULES = ["dagster", "dagster._core.executor.multiprocess", "sqlalchemy"]
+"""Imported once by the fork server, so that a step does not pay for them again.
+
+Nothing that starts threads: a step is forked from the server, where a pool's threads are gone and whatever
+waits for them waits for ever. So neither Polars nor any module of medpipe, which could call it on import.
+"""
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:

@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from medpipe.graph import build_definitions
+from medpipe.graph import PRELOADED_MODULES, build_definitions
 from medpipe.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -101,6 +101,19 @@ def test_definitions_load_light_and_fast(tmp_path: Path) -> None:
         measured.append(json.loads(output))
     assert measured[0]["heavy"] == []
     assert min(m["taken"] for m in measured) <= 0.5
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_what_the_fork_server_preloads_starts_no_thread() -> None:
+    """A thread of the server would be missing in every step that is forked from it."""
+    imports = "".join(f"import {module}\n" for module in PRELOADED_MODULES)
+    output = subprocess.run(
+        [sys.executable, "-c", imports + "import os\nprint(len(os.listdir('/proc/self/task')))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output.strip() == "1"
 
 
 def test_definitions_validate_is_clean(tmp_path: Path) -> None:
