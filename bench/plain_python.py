@@ -107,7 +107,7 @@ def tidy(text: str) -> str | None:
         text = field_rules._DOUBLED_STOP.sub("。", text)
         if text.endswith(_MARKS):
             text = field_rules._STOP_BEFORE_MARK.sub(r"\1", text)
-    text = text.lstrip(field_rules.STRAY_AT_START)
+    text = field_rules.without_leading_colons(text).lstrip(field_rules.STRAY_AT_START)
     if not text.endswith("..."):
         text = text.rstrip(field_rules.STRAY_AT_END)
     return None if text in _NOTHING else text

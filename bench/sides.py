@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -63,6 +64,8 @@ def medpipe_side(chosen: Input, path: Path, folder: Path) -> Side:
     from medpipe.lake.manifest import Manifest, Recipe
     from medpipe.normalize.run import normalize_source
 
+    for module in ("normalize.field_kernel", "normalize.layouts.field_lines", "records.schemas"):
+        importlib.import_module(f"medpipe.{module}")
     entry: dict[str, Any] = {
         "id": "bench",
         "title": chosen.name,

@@ -106,6 +106,8 @@ class QuestionAnswerLayout(_Layout):
     """Fields whose non-empty values make the answer: a string, or a list of strings."""
     answer_list: Literal["joined", "first"] = "joined"
     """What a list in an answer field holds: parts of one answer, or alternatives; then the first counts."""
+    spelled_out: bool = False
+    """Whether an answer that is a string may spell out a list, in JSON or Python: `['咳嗽', '发热']`."""
     context: Names = ()
     """Fields set before the first question: a case, a passage."""
     pairs: str | None = None

@@ -36,6 +36,9 @@ class RowBatch:
     """Parsed JSON values, or strings for the text formats."""
     broken: list[BrokenRow] = field(default_factory=list)
 
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.broken)
+
 
 class Fault(NamedTuple):
     """Why a record could not be read."""
@@ -59,19 +62,33 @@ def broken(reason: str, detail: str, raw: str) -> Record:
     return Record(None, len(raw), Fault(reason, detail, raw[:RAW_CHARACTERS]))
 
 
-def batched(records: Iterator[Record], *, batch_rows: int) -> Iterator[RowBatch]:
-    """Numbers records and gathers them into batches of at most `batch_rows` rows."""
+def batched(
+    records: Iterator[Record],
+    *,
+    batch_rows: int,
+    batch_bytes: float | None = None,
+    first_row: int = 0,
+) -> Iterator[RowBatch]:
+    """Numbers records and gathers them into batches of at most `batch_rows` rows.
+
+    Args:
+        records: in their order.
+        batch_rows: most rows in a batch.
+        batch_bytes: a batch ends once its rows have so many bytes as published; `BATCH_BYTES` if unset.
+        first_row: number of the first record.
+    """
+    most_bytes = BATCH_BYTES if batch_bytes is None else batch_bytes
     batch = RowBatch()
     size = 0
-    for row, record in enumerate(records):
+    for row, record in enumerate(records, first_row):
         if record.fault is None:
             batch.rows.append(row)
             batch.values.append(record.value)
         else:
             batch.broken.append(BrokenRow(row, *record.fault))
         size += record.bytes
-        if len(batch.rows) + len(batch.broken) >= batch_rows or size >= BATCH_BYTES:
+        if len(batch) >= batch_rows or size >= most_bytes:
             yield batch
             batch, size = RowBatch(), 0
-    if batch.rows or batch.broken:
+    if len(batch):
         yield batch

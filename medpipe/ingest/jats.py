@@ -1,14 +1,22 @@
 """A JATS article (PMC's `.nxml`) as a record.
 
-Kept: title, abstract, the body's sections, appendices, captions of figures and tables. Left out: authors,
-references, notes, acknowledgements, tables themselves, lists of supplementary files.
+Kept: title, abstract, the body's sections, appendices, tables, captions of figures and tables. Left out:
+authors, references, notes, acknowledgements, lists of supplementary files.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from medpipe.ingest.xml_text import child, children, descendants, line_text, local_name, paragraphs
+from medpipe.ingest.xml_text import (
+    child,
+    children,
+    descendants,
+    line_text,
+    local_name,
+    paragraphs,
+    paragraphs_between,
+)
 
 _OTHER_ABSTRACTS = {"graphical", "teaser", "toc", "precis", "video"}
 _LINK = "href"
@@ -62,32 +70,39 @@ def _abstract(abstract: Any) -> list[str]:
 
 
 def _body(article: Any) -> list[dict[str, Any]]:
-    sections = _with_own_text(child(article, "body"))
+    sections = _parts(child(article, "body"))
     sections += [_section(item) for item in descendants(child(article, "back"), "app")]
-    sections += _with_own_text(child(article, "floats-group"))
+    sections += _parts(child(article, "floats-group"))
     return [section for section in sections if section["text"] or section["sections"]]
 
 
-def _with_own_text(parent: Any) -> list[dict[str, Any]]:
-    """The sections of an element; text outside of them comes first, as a section without a title."""
-    own = paragraphs(parent, without=("sec",))
-    before = [{"title": "", "text": own, "sections": []}] if own else []
-    return before + _subsections(parent)
+def _parts(parent: Any) -> list[dict[str, Any]]:
+    """The sections of an element; text before, between and behind them is a section without a title."""
+    first, *later = paragraphs_between(parent, "sec", without=("label", "title"))
+    return [*_untitled(first), *_subsections(parent, later)]
 
 
-def _subsections(parent: Any) -> list[dict[str, Any]]:
-    found = [
-        _section(item) for item in children(parent, "sec") if item.get("sec-type") != "supplementary-material"
-    ]
+def _untitled(text: list[str]) -> list[dict[str, Any]]:
+    return [{"title": "", "text": text, "sections": []}] if text else []
+
+
+def _subsections(parent: Any, behind: list[list[str]]) -> list[dict[str, Any]]:
+    """The sections within an element, each with the text behind it."""
+    found = []
+    for item, text in zip(children(parent, "sec"), behind, strict=True):
+        if item.get("sec-type") != "supplementary-material":
+            found.append(_section(item))
+        found += _untitled(text)
     return [section for section in found if section["text"] or section["sections"]]
 
 
 def _section(element: Any) -> dict[str, Any]:
     parts = [line_text(child(element, name)) for name in ("label", "title")]
+    text, *behind = paragraphs_between(element, "sec", without=("label", "title"))
     return {
         "title": " ".join(part for part in parts if part),
-        "text": paragraphs(element, without=("label", "title", "sec")),
-        "sections": _subsections(element),
+        "text": text,
+        "sections": _subsections(element, behind),
     }
 
 

@@ -13,14 +13,23 @@ from medpipe.ingest.encoding import detect_encoding
 from medpipe.ingest.errors import IngestError
 from medpipe.ingest.formats import detect_format
 from medpipe.ingest.json_array import read_json_array
-from medpipe.ingest.json_lines import read_json_lines
+from medpipe.ingest.json_lines import LineBatch, read_line_batches
 from medpipe.ingest.json_object import read_json_object
 from medpipe.ingest.patterns import may_lead_to, path_matches
 from medpipe.ingest.python_literals import read_python_literals
 from medpipe.ingest.tables import COMMA, TAB, read_table
 from medpipe.ingest.text import read_text_blocks, read_text_document, read_text_lines, read_text_records
 
-__all__ = ["BrokenRow", "IngestError", "RowBatch", "detect_format", "matching_files", "read_rows"]
+__all__ = [
+    "BrokenRow",
+    "IngestError",
+    "LineBatch",
+    "RowBatch",
+    "detect_format",
+    "matching_files",
+    "read_batches",
+    "read_rows",
+]
 
 _BINARY = (FileFormat.PARQUET, FileFormat.ARROW, FileFormat.EXCEL)
 
@@ -35,6 +44,30 @@ def read_rows(
     max_rows: int | None = None,
     batch_rows: int = 2048,
 ) -> Iterator[RowBatch]:
+    """`read_batches`, all of it parsed."""
+    batches = read_batches(
+        path,
+        file_format=file_format,
+        columns=columns,
+        records=records,
+        record_start=record_start,
+        max_rows=max_rows,
+        batch_rows=batch_rows,
+    )
+    for batch in batches:
+        yield batch.parsed() if isinstance(batch, LineBatch) else batch
+
+
+def read_batches(
+    path: Path,
+    *,
+    file_format: FileFormat = FileFormat.AUTO,
+    columns: Sequence[str] = (),
+    records: str | None = None,
+    record_start: str | None = None,
+    max_rows: int | None = None,
+    batch_rows: int = 2048,
+) -> Iterator[RowBatch | LineBatch]:
     """Reads a file's records in order.
 
     Blank lines and rows and the header row of a table are no records. A record that cannot be read becomes a
@@ -51,9 +84,10 @@ def read_rows(
         batch_rows: most records in a batch.
 
     Yields:
-        Batches of at most `batch_rows` records. Values are parsed JSON for the JSON formats and Python
-        literals, strings for the text formats, objects of column and value for tables (in CSV and TSV a value
-        is a string, a list of strings, or null), and articles as `read_xml` describes them.
+        Batches of at most `batch_rows` records; those of JSON lines are not parsed yet. Values are parsed
+        JSON for the JSON formats and Python literals, strings for the text formats, objects of column and
+        value for tables (in CSV and TSV a value is a string, a list of strings, or null), and articles as
+        `read_xml` describes them.
 
     Raises:
         IngestError: the file is missing, a folder, in UTF-16, of another format than declared, or of a binary
@@ -69,6 +103,10 @@ def read_rows(
         file_format, records = detect_format(
             path, records=records, record_start=record_start, has_columns=bool(columns)
         )
+    if file_format is FileFormat.JSONL:
+        encoding = detect_encoding(path)
+        yield from read_line_batches(path, encoding=encoding, max_rows=max_rows, batch_rows=batch_rows)
+        return
     if file_format in _BINARY:
         found = _binary_records(path, file_format, columns)
     else:
@@ -96,8 +134,6 @@ def _text_records(
 ) -> Iterator[Record]:
     encoding = detect_encoding(path)
     match file_format:
-        case FileFormat.JSONL:
-            return read_json_lines(path, encoding=encoding)
         case FileFormat.JSON_ARRAY:
             return read_json_array(path, encoding=encoding)
         case FileFormat.JSON_OBJECT:

@@ -1,8 +1,8 @@
 """Text of XML articles: what a reader sees as paragraphs, without what only a page can show.
 
 `<sub>` and `<sup>` stay in the text as tags, since dropping them would turn 10<sup>9</sup> into 109; the
-normaliser makes characters of them. Left out: cells and footnotes of tables, pictures, references, and the
-raised marks that point to them.
+normaliser makes characters of them. Left out: footnotes of tables, pictures, references, and the raised
+marks that point to them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from medpipe.ingest.formulas import formula_text
+from medpipe.ingest.xml_tables import table_lines
 
 _SPACE = re.compile(r"[ \t\r\n]+")
 _SPACE_BEFORE_SUB = re.compile(r"[ \t]*[\r\n][ \t\r\n]*(?=<sub>)")
 """No subscript starts a word: a line break before one was put there by somebody who indented the XML."""
 _BETWEEN_POINTERS = re.compile(r"[\s,;:.\-–—\[\]()*]*")
+
+_MARK = re.compile(r"[\d*†‡§¶‖#a-z][\d*†‡§¶‖#,;–—\s-]{0,12}", re.IGNORECASE)
+_BEFORE_MARK = re.compile(r"(?:[\w%°℃)]|\w[.,;:])\Z")
 
 _RAISED = {"sub": "sub", "sup": "sup", "inf": "sub"}
 _WITHIN_LINE = {"inline-formula", "math"}
@@ -67,30 +71,49 @@ def paragraphs(element: Any, *, without: tuple[str, ...] = ()) -> list[str]:
     """The paragraphs of an element: its own running text, and those of the blocks in it, in their order.
 
     A list item begins with its label or `- `; captions of figures and tables are one paragraph each, with the
-    label before them.
+    label before them, and so is each row of a table, with ` | ` between its cells.
 
     Args:
         element: of JATS or PubMed; None has no paragraphs.
         without: local names of children that are left out.
     """
+    return paragraphs_between(element, None, without=without)[0]
+
+
+def paragraphs_between(
+    element: Any, divider: str | None, *, without: tuple[str, ...] = ()
+) -> list[list[str]]:
+    """The paragraphs before, between and after the children of one name, without those of the children.
+
+    Args:
+        element: as for `paragraphs`.
+        divider: local name of the children.
+        without: local names of other children that are left out.
+
+    Returns:
+        One list more than there are such children.
+    """
+    found: list[list[str]] = [[]]
     if element is None:
-        return []
-    found: list[str] = []
+        return found
     running: list[str] = [element.text or ""]
 
     def end_paragraph() -> None:
         text = _squeezed("".join(running))
         running.clear()
         if text:
-            found.append(text)
+            found[-1].append(text)
 
     for item in element:
         name = local_name(item)
-        if name in without:
+        if name == divider:
+            end_paragraph()
+            found.append([])
+        elif name in without:
             pass
         elif name in _BLOCKS:
             end_paragraph()
-            found.extend(_block(item, name))
+            found[-1].extend(_block(item, name))
         else:
             running.extend(_inline(item, name))
         running.append(item.tail or "")
@@ -101,7 +124,8 @@ def paragraphs(element: Any, *, without: tuple[str, ...] = ()) -> list[str]:
 def _block(element: Any, name: str) -> list[str]:
     if name in _CAPTIONED:
         inner = [item for item in element if local_name(item) in _CAPTIONED]
-        return [*_caption(element), *(text for item in inner for text in _block(item, local_name(item)))]
+        below = [text for item in inner for text in _block(item, local_name(item))]
+        return [*_caption(element), *_table(element), *below]
     if name == "list":
         return [text for item in children(element, "list-item") for text in _list_item(item)]
     if name == "def-list":
@@ -114,6 +138,14 @@ def _caption(element: Any) -> list[str]:
     label, texts = line_text(child(element, "label")), paragraphs(child(element, "caption"))
     label = label if label.endswith((".", ":")) else f"{label}."
     return [" ".join([label, *texts] if label != "." else texts)] if texts else []
+
+
+def _table(element: Any) -> list[str]:
+    """The rows of what `table-wrap` holds; of alternatives the first table."""
+    tables = children(element, "table")
+    for alternatives in children(element, "alternatives"):
+        tables += children(alternatives, "table")[:1]
+    return [_squeezed(line) for table in tables for line in table_lines(table, line_text)]
 
 
 def _list_item(item: Any) -> list[str]:
@@ -145,6 +177,8 @@ def _inline(element: Any, name: str, *, raised: bool = False) -> Iterator[str]:
         if content:
             yield f"<{_RAISED[name]}>{content}</{_RAISED[name]}>"
     elif _is_pointer(element):
+        if _is_mark(element):
+            return
         yield element.text or ""
         for item in element:
             if local_name(item) != "sup":
@@ -170,6 +204,21 @@ def _raised(element: Any) -> str:
 
 def _is_pointer(element: Any) -> bool:
     return local_name(element) == "xref" and element.get("ref-type") in _POINTERS
+
+
+def _is_mark(element: Any) -> bool:
+    """Whether a pointer is a mark right behind a word or number, raised by the journal's style alone.
+
+    It would become part of the number: `12.5<xref>1</xref>`.
+    """
+    if not _MARK.fullmatch("".join(element.itertext()).strip()):
+        return False
+    neighbour = element.getprevious()
+    if neighbour is None:
+        before = element.getparent().text
+    else:
+        before = neighbour.tail or "".join(neighbour.itertext())
+    return _BEFORE_MARK.search((before or "")[-2:]) is not None
 
 
 def _squeezed(text: str) -> str:

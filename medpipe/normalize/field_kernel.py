@@ -182,9 +182,7 @@ def trim_column(column: pl.Series) -> pl.Series:
     return _null_for_empty(strings_of(trimmed, ends))
 
 
-def join_clauses(
-    strings: pl.Series, counts: Sequence[int], labels: Sequence[str], words: Wording
-) -> pl.Series:
+def join_clauses(strings: pl.Series, counts: _Offsets, labels: Sequence[str], words: Wording) -> pl.Series:
     """The labelled clauses of many records as one text each.
 
     Args:
@@ -198,7 +196,7 @@ def join_clauses(
     """
     phrases = [words.item, words.stop, words.after_mark, *labels]
     text = utf8_of(pl.concat([pl.Series(phrases), strings]))
-    runs = np.cumsum([len(phrases), *counts], dtype=np.int64)
+    runs = np.concatenate([[0], np.cumsum(counts)]) + len(phrases)
     height = len(counts) // len(labels)
     longest = max(len(phrase.encode()) for phrase in phrases)
     joined = np.empty(len(text.data) + 2 * longest * (len(counts) + len(strings)), np.uint8)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from medpipe.normalize.labels import Field, Wording, find_field, label, unit, wording
 from medpipe.normalize.literals import literal_value
@@ -21,17 +22,13 @@ from medpipe.normalize.tidy import mended, says_nothing, tidy
 from medpipe.records.kinds import Language
 
 
-@dataclass(slots=True, kw_only=True)
-class PlainColumn:
+class PlainColumn(NamedTuple):
     """A field of many records that holds strings and lists of strings, taken out of their values already."""
 
-    counts: list[int]
-    """How many strings are of each record."""
-    strings: list[str] = field(default_factory=list)
-    has_strings: bool = False
-    has_lists: bool = False
-    holds_only_text: bool = True
-    """Whether nothing but strings and lists was found, once in a record."""
+    strings: pl.Series
+    """String, without nulls: those of all records, one after the other."""
+    counts: NDArray[np.int64]
+    """How many of them are of each record."""
 
 
 MAY_BE_LITERAL = re.compile(r"\s*[\[{]")
@@ -48,7 +45,7 @@ class Gathered(NamedTuple):
 
     strings: pl.Series
     """String, mended but not trimmed."""
-    counts: list[int]
+    counts: NDArray[np.int64]
     """How many of them are of each value."""
 
 
@@ -68,21 +65,21 @@ def gather(columns: Columns, language: Language) -> Gathered:
         columns: as described.
         language: of the joiners, labels and truth values in what becomes of odd values.
     """
-    strings: list[str] = []
-    counts: list[int] = []
+    strings: list[pl.Series] = []
+    counts: list[NDArray[np.int64]] = []
     others: list[_Other] = []
+    height = 0
     for each, column in columns:
-        if isinstance(column, PlainColumn):
-            strings += column.strings
-            counts += column.counts
-        else:
-            _take_out(column, each, strings, counts, others)
+        plain = column if isinstance(column, PlainColumn) else _taken_out(column, each, height, others)
+        strings.append(plain.strings)
+        counts.append(plain.counts)
+        height += len(plain.strings)
     # All at once: what is done to a column costs about the same for few strings as for many.
-    texts = mended(pl.Series(strings, dtype=pl.String))
+    texts = mended(pl.concat(strings))
     if others:
         places = pl.Series([other.place for other in others], dtype=pl.Int64)
         texts = texts.scatter(places, _rendered(others, language))
-    return Gathered(texts, counts)
+    return Gathered(texts, np.concatenate(counts))
 
 
 def _rendered(others: Sequence[_Other], language: Language) -> pl.Series:
@@ -95,9 +92,10 @@ def _rendered(others: Sequence[_Other], language: Language) -> pl.Series:
     return pl.Series(texts, dtype=pl.String)
 
 
-def _take_out(
-    values: Sequence[Any], kind: Field, strings: list[str], counts: list[int], others: list[_Other]
-) -> None:
+def _taken_out(values: Sequence[Any], kind: Field, before: int, others: list[_Other]) -> PlainColumn:
+    """The strings of a column; those that other values will become are empty, and their places are noted."""
+    strings: list[str] = []
+    counts: list[int] = []
     for value in values:
         if type(value) is str and MAY_BE_LITERAL.match(value):
             spelled_out = literal_value(value)
@@ -111,9 +109,10 @@ def _take_out(
             counts.append(0)
         else:
             if type(value) is not str:
-                others.append(_Other(len(strings), kind, value))
+                others.append(_Other(before + len(strings), kind, value))
             strings.append(value if type(value) is str else "")
             counts.append(1)
+    return PlainColumn(pl.Series(strings, dtype=pl.String), np.array(counts, np.int64))
 
 
 def _holds_only_strings(items: list[Any]) -> bool:

@@ -64,7 +64,7 @@ def _joined(gathered: Gathered, start: int, end: int, language: Language) -> pl.
     """The text of each value from one to another; null where nothing is left."""
     from medpipe.normalize.field_kernel import trim_column
 
-    before = sum(gathered.counts[:start])
+    before = int(gathered.counts[:start].sum())
     counts = gathered.counts[start:end]
     owners = pl.Series(np.repeat(np.arange(len(counts)), counts), dtype=pl.Int64)
     strings = trim_column(gathered.strings.slice(before, len(owners)))
@@ -87,7 +87,7 @@ def _without_repeats(columns: Columns, gathered: Gathered, language: Language) -
                 for number in (before, later)
             )
             repeated = (said == again).fill_null(False).to_numpy()
-            first = sum(counts[: later * height])
+            first = int(counts[: later * height].sum())
             places = (
                 np.flatnonzero(np.repeat(repeated, counts[later * height : (later + 1) * height])) + first
             )

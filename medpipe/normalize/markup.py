@@ -6,51 +6,17 @@ import html
 import re
 from html.entities import html5
 
-CANDIDATE = r"<[A-Za-z/!]|&[#A-Za-z][0-9A-Za-z]{1,31};"
-"""What a text must hold before it is worth looking for HTML in it (also a Rust regular expression)."""
+from medpipe.normalize.tags import ATTRIBUTES, without_tags
+from medpipe.normalize.variants import chosen_variants
 
+CANDIDATE = r"<[A-Za-z/!]|&[#A-Za-z][0-9A-Za-z]{1,31};|-\{"
+"""What a text must hold before it is worth looking for markup in it (also a Rust regular expression)."""
 
-def _elements(names: str) -> frozenset[str]:
-    return frozenset(names.split())
-
-
-_LINE_ELEMENTS = _elements(
-    "address article aside blockquote body br center dd details dialog dir div dl dt fieldset figcaption "
-    "figure footer form frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html li main menu nav noframes ol "
-    "optgroup option p pre section summary table tbody tfoot thead title tr ul"
-)
-_CELL_ELEMENTS = _elements("td th")
-_PICTURE_ELEMENTS = _elements("applet audio canvas embed iframe img input object svg video")
-_INLINE_ELEMENTS = _elements(
-    "a abbr acronym area b base bdi bdo big button caption cite code col colgroup data datalist del dfn em "
-    "font frame i ins kbd label legend link map mark marquee meta meter nobr noscript o:p output param "
-    "picture progress q rp rt ruby s samp select small source span strike strong template textarea time "
-    "track tt u var wbr"
-)
-_SURE = _elements(
-    "br dd div dl dt em font h1 h2 h3 h4 h5 h6 hr html img li nobr o:p ol p pre s span strong tbody td tfoot "
-    "th thead tr tt ul wbr"
-)
-"""Elements whose bare opening tag is always one. Any other (`<b>`, `<time>`) may be a comparison, as in
-`a<b>c`, or stand for something left out: it counts where the text has its closing tag, too."""
-
-_NAMES = "|".join(
-    sorted(_LINE_ELEMENTS | _CELL_ELEMENTS | _PICTURE_ELEMENTS | _INLINE_ELEMENTS, key=len, reverse=True)
-)
-# An attribute must have a value: `a <b and c> d` is a comparison, not a tag.
-_ATTRIBUTES = r"""(?:\s+[A-Za-z_:@][A-Za-z0-9_.:-]*\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+))*"""
-_TAG = re.compile(rf"<(?P<close>/?)(?P<name>{_NAMES})(?P<attributes>{_ATTRIBUTES})\s*/?>", re.IGNORECASE)
-_UNSEEN = re.compile(r"<!doctype[^<>]*>|<!--|<(script|style)\b[^<>]*>", re.IGNORECASE)
-_UNSEEN_END = {
-    None: re.compile("-->"),
-    "script": re.compile(r"</script\s*>", re.IGNORECASE),
-    "style": re.compile(r"</style\s*>", re.IGNORECASE),
-}
 _RAISED_OR_LOWERED = re.compile(
-    rf"(?P<digit>\d?)<(?P<name>su[pb]){_ATTRIBUTES}\s*>(?P<content>(?:(?!</?su[pb]\b).)*)</(?P=name)\s*>",
+    rf"(?P<digit>\d?)<(?P<name>su[pb]){ATTRIBUTES}\s*>(?P<content>(?:(?!</?su[pb]\b).)*)</(?P=name)\s*>(?P<next>(?=\d))?",
     re.IGNORECASE | re.DOTALL,
 )
-_LOST_END = re.compile(r"</su[pb]\s*>", re.IGNORECASE)
+_LOST_END = re.compile(r"(?P<digit>(?<=\d))?</su[pb]\s*>(?P<next>(?=\d))?", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _ESCAPED_TWICE = re.compile("&(?:amp;|#38;|#x26;)+", re.IGNORECASE)
 _QUOTED_TAG = re.compile(r"```|`[^`\n]{0,200}</?[A-Za-z][^`\n<>]{0,200}>[^`\n]{0,200}`")
@@ -63,12 +29,14 @@ _SUBSCRIPTS = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈�
 def without_markup(text: str) -> str:
     """Text without HTML.
 
-    Entities are decoded, block elements and table rows end a line, table cells are kept apart by a space,
+    Of the spellings that Wikipedia's `-{zh-hans:…;zh-hant:…}-` lists, the simplified one is chosen. Entities
+    are decoded, block elements and table rows end a line, table cells are kept apart by a space,
     `<sup>` and `<sub>` become superscript and subscript characters (`10<sup>9</sup>` is `10⁹`, and without
-    its tags alone it would be 109), all other tags of known elements vanish. Tags stay where the text
-    speaks of them: where it quotes code, or names HTML or a language like it.
+    its tags alone it would be 109), all other tags of known elements vanish; no number arises where they
+    were (see `without_tags`). Tags stay where the text speaks of them: where it quotes code, or names HTML
+    or a language like it.
     """
-    text = _decoded(text)
+    text = chosen_variants(_decoded(text))
     if _QUOTED_TAG.search(text):
         return text
     plain = _without_tags(text)
@@ -90,46 +58,10 @@ def _character(match: re.Match[str]) -> str:
 
 
 def _without_tags(text: str) -> str:
-    text = _without_unseen(text)
-    closed = {match["name"].lower() for match in _TAG.finditer(text) if match["close"]}
-    text = _TAG.sub(lambda match: _replacement(match, closed), text)
+    text = without_tags(text)
     while (shifted := _RAISED_OR_LOWERED.sub(_shifted, text)) != text:
         text = shifted
-    return _LOST_END.sub("", text)
-
-
-def _without_unseen(text: str) -> str:
-    """Text without comments, scripts, styles and document types; one that has no end is none."""
-    kept: list[str] = []
-    done = place = 0
-    endless: set[str | None] = set()
-    while start := _UNSEEN.search(text, place):
-        place = start.end()
-        kind = start[1].lower() if start[1] else None
-        if start[0][:3].lower() != "<!d":
-            # Searching for the same missing end again and again would take the square of the text's length.
-            end = None if kind in endless else _UNSEEN_END[kind].search(text, place)
-            if end is None:
-                endless.add(kind)
-                continue
-            place = end.end()
-        kept.append(text[done : start.start()])
-        done = place
-    return "".join([*kept, text[done:]])
-
-
-def _replacement(tag: re.Match[str], closed: set[str]) -> str:
-    """What stands for a tag."""
-    name = tag["name"].lower()
-    if not (tag["close"] or tag["attributes"] or name in _SURE or name in closed):
-        return tag[0]
-    if name in _LINE_ELEMENTS:
-        return "\n"
-    if name in _CELL_ELEMENTS:
-        return " "
-    # A picture between two digits may show a sign; without a gap a new number would arise.
-    around = tag.string[max(tag.start() - 1, 0) : tag.start()] + tag.string[tag.end() : tag.end() + 1]
-    return " " if name in _PICTURE_ELEMENTS and len(around) == 2 and around.isdigit() else ""
+    return _LOST_END.sub(lambda end: " " if None not in (end["digit"], end["next"]) else "", text)
 
 
 def _shifted(match: re.Match[str]) -> str:
@@ -139,4 +71,6 @@ def _shifted(match: re.Match[str]) -> str:
     if content and all(ord(character) in table for character in content):
         return match["digit"] + content.translate(table)
     power = match["digit"] and len(content) == 1
-    return match["digit"] + (sign if power or any(c.isdigit() for c in content) else "") + content
+    shown = match["digit"] + (sign if power or any(c.isdigit() for c in content) else "") + content
+    # `5<sub></sub>0` is not 50, and the exponent of `2<sup>1/2</sup>3` is not 1/23.
+    return f"{shown} " if match["next"] is not None and shown[-1:].isdigit() else shown

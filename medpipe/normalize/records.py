@@ -7,15 +7,25 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from medpipe.catalog.layouts import FieldsLayout
 from medpipe.catalog.source import Source, SourceFile
-from medpipe.ingest.readers import RowBatch
+from medpipe.ingest.encoding import UTF8
+from medpipe.ingest.readers import LineBatch, RowBatch
 from medpipe.normalize.chosen_rows import choose_rows
-from medpipe.normalize.extracted import RAW_CHARACTERS, Rejection, raw_text
+from medpipe.normalize.extracted import RAW_CHARACTERS, Batch, Rejection, raw_text
 from medpipe.normalize.language import record_language
 from medpipe.normalize.layouts import read_layout
+from medpipe.normalize.layouts.fields import read_field_lines
 from medpipe.normalize.lookup import LookupTable
 from medpipe.records.keys import content_key, joined_content, record_ids
-from medpipe.records.kinds import Tier, identity_columns, record_columns, record_schema, rejected_columns
+from medpipe.records.kinds import (
+    Language,
+    Tier,
+    identity_columns,
+    record_columns,
+    record_schema,
+    rejected_columns,
+)
 
 _NAMES = ("role", "label")
 """Fields inside turns and options that are names and no text."""
@@ -45,8 +55,11 @@ class Normalized:
     """Schema `Rejected`."""
 
 
-def normalize_batch(rows: RowBatch, origin: Origin) -> Normalized:
+def normalize_batch(rows: RowBatch | LineBatch, origin: Origin) -> Normalized:
     """Records of a batch of rows; each row gives a record or a rejection.
+
+    JSON lines of multi-field records that are all alike are not parsed into objects; the records are the
+    same.
 
     Raises:
         NormalizeError: a row does not go together with the second table of its file.
@@ -54,8 +67,14 @@ def normalize_batch(rows: RowBatch, origin: Origin) -> Normalized:
     """
     kind = origin.source.record_kind
     language = origin.file.language or origin.source.language
-    batch, left_out = choose_rows(rows, origin.file, origin.lookup)
-    content = read_layout(batch, origin.source.record_layout, language, kind)
+    left_out: list[Rejection] = []
+    if isinstance(rows, LineBatch) and (found := _read_lines(rows, origin, language)) is not None:
+        batch, content = found
+        rows = RowBatch()
+    else:
+        rows = rows.parsed() if isinstance(rows, LineBatch) else rows
+        batch, left_out = choose_rows(rows, origin.file, origin.lookup)
+        content = read_layout(batch, origin.source.record_layout, language, kind)
     if origin.source.simplify:
         content = _simplified(content)
     rejected = list(batch.rejections.values())
@@ -80,6 +99,14 @@ def normalize_batch(rows: RowBatch, origin: Origin) -> Normalized:
     return Normalized(
         record_schema(kind).validate(records), _rejected_frame(rows, [*left_out, *rejected], origin)
     )
+
+
+def _read_lines(lines: LineBatch, origin: Origin, language: Language) -> tuple[Batch, pl.DataFrame] | None:
+    """What a layout makes of JSON lines without parsing them, where it can."""
+    layout, file = origin.source.record_layout, origin.file
+    if not isinstance(layout, FieldsLayout) or lines.encoding != UTF8 or file.keep_where or origin.lookup:
+        return None
+    return read_field_lines(lines, layout, language)
 
 
 def _simplified(content: pl.DataFrame) -> pl.DataFrame:

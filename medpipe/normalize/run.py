@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medpipe.catalog.source import Source
-from medpipe.ingest.readers import read_rows
+from medpipe.ingest.readers import read_batches
 from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
 from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
@@ -163,7 +163,7 @@ def normalized_batches(
 def _in_order(path: Path, origin: Origin, pool: ThreadPoolExecutor) -> Iterator[tuple[int, Normalized]]:
     """Normalises a few batches side by side: most of the work is Polars, which lets other threads run."""
     file = origin.file
-    batches = read_rows(
+    batches = read_batches(
         path,
         file_format=file.format,
         columns=file.columns,
@@ -174,8 +174,7 @@ def _in_order(path: Path, origin: Origin, pool: ThreadPoolExecutor) -> Iterator[
     )
     waiting: deque[tuple[int, Future[Normalized]]] = deque()
     for batch in batches:
-        published = len(batch.rows) + len(batch.broken)
-        waiting.append((published, pool.submit(normalize_batch, batch, origin)))
+        waiting.append((len(batch), pool.submit(normalize_batch, batch, origin)))
         if len(waiting) > WORKERS:
             published, future = waiting.popleft()
             yield published, future.result()

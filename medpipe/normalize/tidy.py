@@ -11,7 +11,8 @@ import polars as pl
 
 from medpipe.normalize.clean import MAY_BE_DIRTY, clean_column
 
-STRAY_AT_START = " \t\n,，、;；:：|•·。"
+STRAY_AT_START = " \t\n,，、;；|•·。"
+"""Colons, too, but for one before a digit: `:1000` is the end of a ratio (see `without_leading_colons`)."""
 STRAY_AT_END = " \t\n,，、;；:：|•·。．."
 _EMPTY_WORDS = ("none", "null", "nan", "nil", "undefined", "n/a", "#n/a", "<na>", "nat")
 _EMPTY_MARKS = ("", "[]", "{}", "()", '""', "''", "-", "--", "—", "——", "/", "\\", "?", "？", "NaN", "NaT")
@@ -29,7 +30,9 @@ _BYTES = re.compile(r"\\x[c-f][0-9a-f](?:\\x[89ab][0-9a-f])+")
 _MAY_HAVE_DOUBLED_STOP = r"。\s*。|。[！？!?]+$"
 _DOUBLED_STOP = re.compile(r"。(?:\s*。)+")
 _STOP_BEFORE_MARK = re.compile(r"。+([！？!?]+)\Z")
-_MAY_BE_UNTIDY = f"{MAY_BE_DIRTY}|{_WRITTEN_BYTES}|{_MISSING}|{_MAY_HAVE_DOUBLED_STOP}"
+_LEADING_COLONS = rf"^[{STRAY_AT_START}]*[:：]"
+_AT_START = re.compile(rf"[{STRAY_AT_START}:：]*")
+_MAY_BE_UNTIDY = f"{MAY_BE_DIRTY}|{_WRITTEN_BYTES}|{_MISSING}|{_MAY_HAVE_DOUBLED_STOP}|{_LEADING_COLONS}"
 """Matches every string that needs more than its ends trimmed: one look instead of four."""
 
 
@@ -46,7 +49,8 @@ def mended(column: pl.Series) -> pl.Series:
     untidy = column.str.contains(_MAY_BE_UNTIDY).arg_true()
     if untidy.len():
         cleaned = clean_column(_with_characters(column.gather(untidy)))
-        column = column.clone().scatter(untidy, _without_doubled_stops(_without_empty_parts(cleaned)))
+        tidied = _without_doubled_stops(_without_empty_parts(cleaned))
+        column = column.clone().scatter(untidy, _mended(tidied, _LEADING_COLONS, without_leading_colons))
     return column
 
 
@@ -73,6 +77,19 @@ def _without_doubled_stops(column: pl.Series) -> pl.Series:
         return _STOP_BEFORE_MARK.sub(r"\1", _DOUBLED_STOP.sub("。", text))
 
     return _mended(column, _MAY_HAVE_DOUBLED_STOP, mend)
+
+
+def without_leading_colons(text: str) -> str:
+    """The text without stray symbols before and after the colons at its start, if there are any.
+
+    A colon directly before a digit stays: without it, the end of the ratio `1:1000` would be a number of its
+    own.
+    """
+    run = _AT_START.match(text)
+    if run is None or not ({*run[0]} & {*":："}):
+        return text
+    keeps_colon = run[0][-1] in ":：" and text[run.end() : run.end() + 1].isdigit()
+    return text[run.end() - keeps_colon :]
 
 
 def _mended(column: pl.Series, suspicious: str, mend: Callable[[str], str]) -> pl.Series:

@@ -111,6 +111,7 @@ class TestJats:
                         "after it.",
                         "Figure 1. Growth. Over time.",
                         "Table 1. Doses",
+                        "cell",
                     ],
                     "sections": [{"title": "Deeper", "text": ["Deep."], "sections": []}],
                 },
@@ -185,6 +186,45 @@ class TestJats:
         )
         expected = ["Box 1", "Points", "one", "RR: blood pressure", "said"]
         assert paragraphs(tmp_path, body) == expected
+
+    def test_text_between_and_behind_subsections_stays_where_it_is(self, tmp_path: Path) -> None:
+        body = (
+            "<p>one</p><sec><title>A</title><p>two</p></sec><p>three</p><p>four</p>"
+            "<sec sec-type='supplementary-material'><p>no</p></sec>five<sec><title>B</title><p>six</p></sec>"
+        )
+        values, _ = read(write(tmp_path, "a.xml", f"<article><body>{body}<p>end</p></body></article>"))
+        untitled = {"title": "", "sections": []}
+        expected = [
+            untitled | {"text": ["one"]},
+            {"title": "A", "text": ["two"], "sections": []},
+            untitled | {"text": ["three", "four"]},
+            untitled | {"text": ["five"]},
+            {"title": "B", "text": ["six"], "sections": []},
+            untitled | {"text": ["end"]},
+        ]
+        assert values[0]["sections"] == expected
+        values, _ = read(write(tmp_path, "b.xml", article(body)))
+        assert values[0]["sections"] == [{"title": "T", "text": ["one"], "sections": expected[1:-1]}]
+
+    @pytest.mark.parametrize(
+        ("markup", "text"),
+        [
+            # Marks that the journal's style alone raises would become part of the number.
+            ("12.5<xref ref-type='table-fn'>1</xref> mg", "12.5 mg"),
+            ("12.5<xref ref-type='bibr'>18</xref>, 3.<xref ref-type='bibr'>7</xref>", "12.5, 3."),
+            ("of 5%<xref ref-type='bibr'>3</xref>–<xref ref-type='bibr'>5</xref>", "of 5%–5"),
+            ("rate<xref ref-type='fn'>a</xref> (U/mg)<xref ref-type='fn'>b</xref>", "rate (U/mg)"),
+            ("<italic>n</italic><xref ref-type='table-fn'>a</xref>", "n"),
+            ("LipC [<xref ref-type='bibr'>18</xref>,<xref ref-type='bibr'>19</xref>]", "LipC [18,19]"),
+            ("LipC<xref ref-type='bibr'>[18]</xref>, see <xref ref-type='bibr'>4</xref>", "LipC[18], see 4"),
+            (
+                "by <xref ref-type='bibr'>Lee 2010</xref> and Wu<xref ref-type='fig'>2</xref>",
+                "by Lee 2010 and Wu2",
+            ),
+        ],
+    )
+    def test_marks_are_no_digits(self, tmp_path: Path, markup: str, text: str) -> None:
+        assert paragraphs(tmp_path, f"<p>{markup}</p>") == [text]
 
     def test_an_article_with_nothing_in_it(self, tmp_path: Path) -> None:
         values, broken = read(write(tmp_path, "a.xml", "<article><front></front></article>"))

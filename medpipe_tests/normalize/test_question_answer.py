@@ -253,3 +253,14 @@ def test_pairs_that_give_nothing() -> None:
     assert list(reasons.values()) == [
         *["no_question"] * 2, "empty_answer", "missing_field", "unexpected_type", "missing_field",
     ]  # fmt: skip
+
+
+def test_an_answer_that_spells_out_a_list_is_its_items_where_the_layout_says_so() -> None:
+    rows = [
+        {"question": "有哪些症状？", "answer": "['发热', '咳嗽']"},
+        {"question": "多久？", "answer": "[3天]左右"},
+    ]
+    for spelled_out, expected in ((True, "发热；咳嗽"), (False, "['发热', '咳嗽']")):
+        frame, _ = read(QA(spelled_out=spelled_out), *rows)
+        answers = [turns[1]["content"] for turns in frame["turns"].to_list()]
+        assert answers == [expected, "[3天]左右"]

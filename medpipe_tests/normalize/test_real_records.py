@@ -52,6 +52,7 @@ WITHOUT_RECORDS = {
 """Answers without questions, questions without answers: no training text may come of them."""
 
 KEPT_TEXT = {
+    "shared_apollo_guideline_passages": 0.93,  # titles of what is cited
     "shared_bioasq": 0.04,  # passages, addresses and other answers
     "shared_chatdoctor_diseases": 0.6,  # without the column `reason`
     "shared_covid_dialogue": 0.7,  # conversations that nobody answered, addresses

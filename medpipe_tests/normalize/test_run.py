@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from medpipe.ingest.readers import RowBatch, read_rows
+from medpipe.ingest.readers import RowBatch, read_batches
 from medpipe.lake.dataset import find_current
 from medpipe.lake.layout import Lake
 from medpipe.normalize import parts, run
@@ -133,11 +133,11 @@ def test_only_a_few_batches_are_held_at_a_time(raw: Path, monkeypatch: pytest.Mo
 
     def counted(*args: Any, **options: Any) -> Iterator[RowBatch]:
         nonlocal read
-        for batch in read_rows(*args, **options):
+        for batch in read_batches(*args, **options):
             read += 1
             yield batch
 
-    monkeypatch.setattr(run, "read_rows", counted)
+    monkeypatch.setattr(run, "read_batches", counted)
     monkeypatch.setattr(run, "BATCH_ROWS", 1)
     source = make_source("long.jsonl", layout=FIELDS)
     held = []

@@ -97,3 +97,9 @@ def test_published_text(file: str, layout: TextLayout, rows: int) -> None:
         assert not frame["text"].str.contains(unclean).any()
         kept += frame.height
     assert kept == rows
+
+
+def test_a_mark_between_two_digits_leaves_a_space() -> None:
+    layout = TextLayout(remove=(r"\[参\d\]",))
+    frame, _ = read(layout, "剂量5[参1][参2]0mg，疗程[参3]7天[参1]。")
+    assert frame["text"].to_list() == ["剂量5 0mg，疗程7天。"]

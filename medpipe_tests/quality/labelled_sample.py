@@ -6,12 +6,14 @@ Only keys and labels are kept here; the texts are normalised again from where th
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -52,6 +54,31 @@ def read_labels() -> pl.DataFrame:
     """The labels of both readers by key, in the order in which the texts were read."""
     types = {"file": pl.String, "row": pl.Int64, "part": pl.Int32, "label": pl.String}
     return pl.read_csv(HERE / "labels.csv", schema={**types, "second_label": pl.String})
+
+
+class Agreement(NamedTuple):
+    """How often two readers gave the same label, and Cohen's kappa: the same, less what chance would give."""
+
+    raw: float
+    kappa: float
+
+
+def agreement(labels: pl.DataFrame) -> tuple[Agreement, Agreement]:
+    """The agreement of `label` with `second_label`: over all classes, and on keep or defect.
+
+    Rows without a second label do not count. Kappa is (raw - chance) / (1 - chance), where chance is the sum
+    over the classes of the product of the two readers' shares; it is undefined if both gave one and the same
+    class throughout.
+    """
+    both = labels.drop_nulls("second_label").select("label", "second_label")
+    return _agreement(both), _agreement(both.select(pl.all() == Label.KEEP.value))
+
+
+def _agreement(both: pl.DataFrame) -> Agreement:
+    first, second = (Counter(column) for column in both)
+    raw = sum(a == b for a, b in both.iter_rows()) / both.height
+    chance = sum(first[name] * second[name] for name in first) / both.height**2
+    return Agreement(raw, (raw - chance) / (1 - chance))
 
 
 def read_draws() -> pl.DataFrame:

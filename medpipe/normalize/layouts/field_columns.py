@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import polars as pl
 
 from medpipe.normalize.extracted import Batch
 from medpipe.normalize.field_values import MAY_BE_LITERAL, Column, PlainColumn
@@ -15,6 +19,22 @@ Columns = dict[str, list[Column]]
 """Columns by field: one for each of the spellings that one record has it under."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Taken:
+    """The strings of a field of many records, on their way to a `PlainColumn`."""
+
+    counts: list[int]
+    """How many strings are of each record."""
+    strings: list[str] = field(default_factory=list)
+    has_strings: bool = False
+    has_lists: bool = False
+    holds_only_text: bool = True
+    """Whether nothing but strings and lists was found, once in a record."""
+
+    def plain(self) -> PlainColumn:
+        return PlainColumn(pl.Series(self.strings, dtype=pl.String), np.array(self.counts, np.int64))
+
+
 def field_columns(batch: Batch, fields: Sequence[Field], expand: Collection[str]) -> Columns:
     """The values of each field; rows without any known field are rejected.
 
@@ -24,33 +44,35 @@ def field_columns(batch: Batch, fields: Sequence[Field], expand: Collection[str]
         expand: keys of objects whose members count as fields of the row.
     """
     by_name = {field.name: field for field in fields}
-    plain, names = _plain_columns(batch, by_name, expand)
+    taken, names = _taken_columns(batch, by_name, expand)
     columns: Columns = {
-        name: [column] for name, column in plain.items() if not by_name[name].paragraphs and _is_plain(column)
+        name: [column.plain()]
+        for name, column in taken.items()
+        if not by_name[name].paragraphs and _is_plain(column)
     }
     others = {key: name for key, name in names.items() if name not in columns}
     return columns | _any_columns(batch, others, expand)
 
 
-def _plain_columns(
+def _taken_columns(
     batch: Batch, wanted: Collection[str], expand: Collection[str]
-) -> tuple[dict[str, PlainColumn], dict[str, str]]:
+) -> tuple[dict[str, _Taken], dict[str, str]]:
     """Columns by field, good for those that hold strings and lists of strings alone; fields by key."""
-    columns: dict[str, PlainColumn] = {}
-    by_key: dict[str, PlainColumn | None] = {}
+    columns: dict[str, _Taken] = {}
+    by_key: dict[str, _Taken | None] = {}
     names: dict[str, str] = {}
     height = len(batch.values)
     for position in range(height):
         row = batch.expect_object(position)
         is_known = False
-        for key, value in _members(row, expand) if expand else row.items():
+        for key, value in members_of(row, expand) if expand else row.items():
             try:
                 column = by_key[key]
             except KeyError:
-                name = _wanted_name(key, wanted)
+                name = wanted_name(key, wanted)
                 if name is not None:
                     names[key] = name
-                    columns.setdefault(name, PlainColumn(counts=[0] * height))
+                    columns.setdefault(name, _Taken(counts=[0] * height))
                 column = by_key[key] = None if name is None else columns[name]
             if column is None:
                 continue
@@ -70,11 +92,16 @@ def _plain_columns(
                 column.holds_only_text = False
             column.counts[position] = count
         if not is_known:
-            batch.reject(position, "no_known_field", f"keys: {', '.join(row) or 'none'}"[:500])
+            reject_unknown(batch, position, row)
     return columns, names
 
 
-def _is_plain(column: PlainColumn) -> bool:
+def reject_unknown(batch: Batch, position: int, row: Collection[str]) -> None:
+    """Rejects a row that has no known field, saying which keys it has."""
+    batch.reject(position, "no_known_field", f"keys: {', '.join(row) or 'none'}"[:500])
+
+
+def _is_plain(column: _Taken) -> bool:
     strings = column.strings
     return (
         column.holds_only_text
@@ -92,7 +119,7 @@ def _any_columns(batch: Batch, names: dict[str, str], expand: Collection[str]) -
     columns: dict[str, list[list[Any]]] = {}
     for position in range(height if names else 0):
         row = batch.expect_object(position)
-        for key, value in _members(row, expand) if expand else row.items():
+        for key, value in members_of(row, expand) if expand else row.items():
             name = names.get(key)
             if name is None:
                 continue
@@ -106,17 +133,17 @@ def _any_columns(batch: Batch, names: dict[str, str], expand: Collection[str]) -
     return {name: [*spellings] for name, spellings in columns.items()}
 
 
-def _members(row: dict[str, Any], expand: Collection[str]) -> Iterator[tuple[str, Any]]:
+def members_of(row: dict[str, Any], expand: Collection[str]) -> Iterator[tuple[str, Any]]:
     """The fields of a row, with those of expanded objects in their place."""
     for key, value in row.items():
         inner = literal_value(value) if key in expand and type(value) is str else value
         if key in expand and type(inner) is dict:
-            yield from _members(inner, expand)
+            yield from members_of(inner, expand)
         else:
             yield key, value
 
 
-def _wanted_name(key: str, wanted: Collection[str]) -> str | None:
+def wanted_name(key: str, wanted: Collection[str]) -> str | None:
     """Canonical name of a published key if its field is wanted."""
     if key in wanted:
         return key

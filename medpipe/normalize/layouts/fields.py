@@ -9,11 +9,18 @@ from typing import Any
 import polars as pl
 
 from medpipe.catalog.layouts import FieldsLayout
+from medpipe.ingest.readers import LineBatch
 from medpipe.normalize.extracted import Batch
 from medpipe.normalize.field_values import PlainColumn
 from medpipe.normalize.fields import render_records
 from medpipe.normalize.labels import Field, chosen_fields
-from medpipe.normalize.layouts.field_columns import Columns, field_columns
+from medpipe.normalize.layouts.field_columns import (
+    Columns,
+    field_columns,
+    members_of,
+    reject_unknown,
+    wanted_name,
+)
 from medpipe.records.kinds import Language
 
 _DEEPEST = 32
@@ -34,6 +41,49 @@ def read_fields(batch: Batch, layout: FieldsLayout, language: Language) -> pl.Da
     except RecursionError:
         _drop_deep_values(batch, columns)
         texts = _texts(columns, fields, language, len(batch.values))
+    return _documents(batch, texts)
+
+
+def read_field_lines(
+    lines: LineBatch, layout: FieldsLayout, language: Language
+) -> tuple[Batch, pl.DataFrame] | None:
+    """`read_fields` for JSON lines in UTF-8 that are all alike, several times as fast.
+
+    Returns:
+        The rows, of which only those are parsed that are rejected, and the documents; None where the lines
+        have to be parsed.
+    """
+    # Imported here: it brings a library that definitions must not wait for.
+    from medpipe.normalize.layouts.field_lines import field_lines
+
+    fields = chosen_fields(layout.fields, layout.labels)
+    expand = frozenset(layout.expand)
+    columns = field_lines(lines, fields, expand)
+    if columns is None:
+        return None
+    rows = range(lines.first_row, lines.first_row + len(lines))
+    batch = Batch(rows=rows, values=_ParsedOnDemand(lines))
+    texts = _texts(columns, fields, language, len(lines))
+    by_name = {field.name for field in fields}
+    for position in texts.is_null().arg_true().to_list():
+        row = batch.expect_object(position)
+        if not any(wanted_name(key, by_name) for key, _ in members_of(row, expand)):
+            reject_unknown(batch, position, row)
+    return batch, _documents(batch, texts)
+
+
+class _ParsedOnDemand(Sequence[Any]):
+    def __init__(self, lines: LineBatch) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, position: Any) -> Any:
+        return self._lines.value(position)
+
+
+def _documents(batch: Batch, texts: pl.Series) -> pl.DataFrame:
     frame = texts.to_frame("text").with_columns(position=pl.int_range(pl.len(), dtype=pl.Int64))
     batch.reject_all(
         frame.filter(pl.col("text").is_null())["position"], "empty_text", "every known field is empty"

@@ -15,6 +15,7 @@ from medpipe.normalize.layouts.values import (
     first_string,
     joined_strings,
     lines,
+    list_value,
     read_history,
     read_list,
     read_strings,
@@ -50,11 +51,19 @@ def read_question_answer(batch: Batch, layout: QuestionAnswerLayout, language: L
                     rounds.add(position, [asked], [answered], optional=True)
             for item in (row,) if layout.pairs is None else map(as_object, read_list(row, layout.pairs)):
                 question = read_strings(item, layout.question, first_string)
+                if layout.spelled_out:
+                    item = {**item, **_spelled_out(item, layout.answer)}
                 answer = read_strings(item, layout.answer, read_answer)
                 rounds.add(position, question, answer, optional=layout.pairs is not None)
         except UnusableRowError as error:
             batch.reject(position, error.reason, error.detail)
     return rounds.conversations(batch)
+
+
+def _spelled_out(row: dict[str, Any], names: Sequence[str]) -> dict[str, list[Any]]:
+    """The lists that strings in the named fields spell out."""
+    found = {name: list_value(row[name]) for name in names if type(row.get(name)) is str}
+    return {name: items for name, items in found.items() if items is not None}
 
 
 def _text(row: dict[str, Any], names: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ def read_text(batch: Batch, layout: TextLayout) -> pl.DataFrame:
         titles.append(said(title) if type(title) is str else None)
     text = pl.Series(texts, dtype=pl.String)
     for pattern in layout.remove:
-        text = text.str.replace_all(pattern, "")
+        text = _without(text, pattern)
     text = clean_column(text)
     if layout.wrapped_at is not None:
         text = unwrapped(text, width=layout.wrapped_at)
@@ -49,6 +49,17 @@ def read_text(batch: Batch, layout: TextLayout) -> pl.DataFrame:
     untitled = pl.col("title").fill_null("").eq("") | pl.col("text").str.starts_with(pl.col("title"))
     titled = pl.concat_str("title", pl.lit("\n"), "text")
     return batch.kept(frame.select("position", text=pl.when(untitled).then(pl.col("text")).otherwise(titled)))
+
+
+def _without(text: pl.Series, mark: str) -> pl.Series:
+    """The texts without what a pattern matches; a space is left where two digits would come together."""
+    found = text.str.contains(mark).arg_true()
+    if found.is_empty():
+        return text
+    # A control character stands for the mark until it is known what is around it.
+    gone = text.gather(found).str.replace_all("\x1f", "").str.replace_all(mark, "\x1f")
+    gone = gone.str.replace_all(r"(\p{N})\x1F+(\p{N})", "${1} ${2}").str.replace_all("\x1f", "", literal=True)
+    return text.clone().scatter(found, gone)
 
 
 def _text_of(value: Any, name: str) -> str:
