@@ -1,6 +1,7 @@
 """`corpus/*`: one corpus of every kind, without duplicates, split into train and validation."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -11,6 +12,7 @@ from medpipe.asset_metadata import (
     Rebuild,
     dataset_metadata,
     facts_table,
+    picture,
     plain_failures,
     preview,
     reasons_table,
@@ -18,7 +20,9 @@ from medpipe.asset_metadata import (
 )
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
-from medpipe.curate.config import CurateConfig
+from medpipe.curate.defaults import MINIMUM_CHARACTERS, MINIMUM_DOCUMENTS, VALIDATION_SHARE
+from medpipe.curate.licences import LicenceConfig, LicencePurpose, gate
+from medpipe.curate.near_duplicates.config import NearDuplicateConfig
 from medpipe.curate.purposes import Purpose
 from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
@@ -26,25 +30,66 @@ from medpipe.lake.parquet import scan_parts
 from medpipe.normalize.assets import normalized_key
 from medpipe.records.kinds import Split, content_columns, record_columns
 
+if TYPE_CHECKING:
+    from medpipe.curate.config import CurateConfig
+
 DOCUMENTS_KEY = dg.AssetKey(["corpus", "documents"])
 NO_DUPLICATES = "no_exact_duplicates"
+LICENCES = "licences_allow_the_purpose"
 BOTH_SPLITS = "both_splits"
-
-_DEFAULTS = CurateConfig()
 
 
 class CorpusConfig(Rebuild):
     """What a person may change of curation."""
 
-    validation_share: float = Field(default=_DEFAULTS.validation_share, gt=0, lt=0.5)
+    validation_share: float = Field(default=VALIDATION_SHARE, gt=0, lt=0.5)
     """Share of documents held out, chosen by key."""
-    minimum_documents: int = Field(default=_DEFAULTS.minimum_documents, ge=2)
+    minimum_documents: int = Field(default=MINIMUM_DOCUMENTS, ge=2)
     """A domain with this many records has at least one held-out record."""
-    minimum_characters: int = Field(default=_DEFAULTS.minimum_characters, ge=1)
+    minimum_characters: int = Field(default=MINIMUM_CHARACTERS, ge=1)
     """Shorter texts are rejected; characters other than spaces."""
+    similarity: float = Field(default=NearDuplicateConfig().similarity, ge=0.5, le=1)
+    """Texts that share so much of their n-grams (Jaccard) are near-duplicates; the best of them stays."""
+    licence_purpose: str = Field(default=LicencePurpose.RESEARCH.value)
+    """What the corpus is for: `research` or `commercial`; a source that it does not allow stops the build."""
+    allow_licences: list[str] = Field(default=[])
+    """Licences, as the catalog states them, that you have cleared for the purpose."""
+    accepted_sources: list[str] = Field(default=[])
+    """Ids of sources whose terms you have cleared for the purpose."""
+
+    def curation(self) -> "CurateConfig":
+        """The settings that change records."""
+        from medpipe.curate.config import CurateConfig
+
+        return CurateConfig(
+            validation_share=self.validation_share,
+            minimum_documents=self.minimum_documents,
+            minimum_characters=self.minimum_characters,
+            near_duplicates=NearDuplicateConfig(similarity=self.similarity),
+        )
+
+    def licences(self) -> LicenceConfig:
+        """What is stated about licences.
+
+        Raises:
+            ValueError: there is no such purpose.
+        """
+        try:
+            purpose = LicencePurpose(self.licence_purpose)
+        except ValueError:
+            raise ValueError(
+                f"licence_purpose is '{self.licence_purpose}'; say {' or '.join(LicencePurpose)}"
+            ) from None
+        return LicenceConfig(
+            purpose=purpose,
+            allow_licences=tuple(self.allow_licences),
+            accepted_sources=tuple(self.accepted_sources),
+        )
 
 
-def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: Lake) -> dg.AssetsDefinition:
+def _build_corpus_asset(
+    purpose: Purpose, sources: Sequence[Source], *, catalog: Sequence[Source], lake: Lake
+) -> dg.AssetsDefinition:
     key = dg.AssetKey(["corpus", purpose.value])
     kind = purpose.kind
 
@@ -69,6 +114,12 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
                 description="No content key stands twice in the corpus.",
             ),
             dg.AssetCheckSpec(
+                LICENCES,
+                asset=key,
+                blocking=True,
+                description="What the corpus is for is allowed by the licence of every source in it.",
+            ),
+            dg.AssetCheckSpec(
                 BOTH_SPLITS,
                 asset=key,
                 blocking=False,
@@ -77,23 +128,32 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
         ],
     )
     def corpus(context: dg.AssetExecutionContext, config: CorpusConfig) -> dg.MaterializeResult:
+        import polars as pl
+
+        from medpipe.curate.card import MARKDOWN
         from medpipe.curate.corpus import build_corpus
+        from medpipe.curate.near_duplicates.overlap import OVERLAP, draw_overlap, overlap_matrix
+        from medpipe.curate.plots import draw_funnel
 
         with plain_failures():
+            stated = config.licences()
             built = build_corpus(
                 purpose,
                 {source.id: current(lake, "normalized", source.id) for source in sources},
                 {source.id: source for source in sources},
                 lake=lake,
-                config=CurateConfig(
-                    validation_share=config.validation_share,
-                    minimum_documents=config.minimum_documents,
-                    minimum_characters=config.minimum_characters,
-                ),
+                config=config.curation(),
+                catalog=catalog,
                 force=config.force,
                 progress=context.log.info,
             )
         facts = built.dataset.manifest.facts
+        allowed = gate(
+            [source for source in sources if source.id in facts["by_source"]],
+            stated.purpose,
+            catalog=catalog,
+            config=stated,
+        )
         schema = record_columns(kind)
         parts = [path for path in built.dataset.files("*/part-*.parquet") if path.parent.name != "rejected"]
         records = scan_parts(parts, schema=schema)
@@ -110,6 +170,18 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
                         for source, facts_of in facts["by_source"].items()
                     ]
                 ),
+                "funnel": picture(draw_funnel(facts["by_source"]), caption="what became of the records"),
+                "overlap": picture(
+                    draw_overlap(
+                        overlap_matrix(
+                            pl.DataFrame(facts["overlap"], schema=OVERLAP),
+                            {source: of["records"] for source, of in facts["by_source"].items()},
+                        )
+                    ),
+                    caption="near-duplicates that sources share",
+                ),
+                "personal data replaced": reasons_table(facts["privacy"]),
+                "data card": dg.MetadataValue.path((built.dataset.path / MARKDOWN).as_posix()),
                 "rejected by reason": reasons_table(facts["rejected_by_reason"]),
                 "by domain": facts_table(
                     [{"domain": domain, **counts} for domain, counts in facts["by_domain"].items()]
@@ -127,8 +199,18 @@ def _build_corpus_asset(purpose: Purpose, sources: Sequence[Source], *, lake: La
                     metadata={"records": keys.height},
                 ),
                 dg.AssetCheckResult(
+                    check_name=LICENCES,
+                    passed=allowed.passed,
+                    description=allowed.message(),
+                    metadata={
+                        "purpose": stated.purpose.value,
+                        "warnings": "\n".join(allowed.warnings) or "none",
+                    },
+                ),
+                dg.AssetCheckResult(
                     check_name=BOTH_SPLITS,
-                    passed=all(splits.get(split.value, 0) > 0 for split in (Split.TRAIN, Split.VALIDATION)),
+                    passed=purpose is Purpose.EXAMS
+                    or all(splits.get(split.value, 0) > 0 for split in (Split.TRAIN, Split.VALIDATION)),
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={str(split): count for split, count in splits.items()},
                 ),
@@ -146,19 +228,25 @@ _DESCRIPTIONS = {
     Purpose.CONVERSATIONS: (
         "Conversations of all sources for supervised fine-tuning, without exact duplicates, split by key."
     ),
+    Purpose.EXAMS: (
+        "Exam items of all sources that a model is measured with, without exact duplicates, as their "
+        "publishers split them; what repeats one of them is kept out of all other data sets."
+    ),
     Purpose.PREFERENCES: (
         "Preference pairs of all sources for reward modelling, without exact duplicates, split by key."
     ),
 }
 
 
-def build_corpus_assets(sources: Sequence[Source], *, lake: Lake) -> list[dg.AssetsDefinition]:
+def build_corpus_assets(
+    sources: Sequence[Source], *, catalog: Sequence[Source], lake: Lake
+) -> list[dg.AssetsDefinition]:
     """One asset for every purpose that an enabled source serves.
 
     Each reads all normalized sources: what one publisher holds out is held out of every corpus.
     """
     return [
-        _build_corpus_asset(purpose, sources, lake=lake)
+        _build_corpus_asset(purpose, sources, catalog=catalog, lake=lake)
         for purpose in Purpose
         if any(purpose.takes(source) for source in sources)
     ]

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from medpipe.curate.contamination.config import ContaminationConfig
+from medpipe.curate.defaults import MINIMUM_CHARACTERS, MINIMUM_DOCUMENTS, VALIDATION_SHARE
+from medpipe.curate.filters.config import FilterConfig
+from medpipe.curate.near_duplicates.config import NearDuplicateConfig
+from medpipe.curate.privacy.config import PrivacyConfig
+from medpipe.curate.repeated_passages import RepeatedPassagesConfig
+
 
 class CurateConfig(BaseModel):
     """What a person can set about the corpus; every field changes its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    validation_share: float = Field(default=0.02, ge=0, lt=1)
-    """Share of the content keys that is held out, beside what publishers hold out."""
-    minimum_documents: int = Field(default=20, ge=2)
+    validation_share: float = Field(default=VALIDATION_SHARE, ge=0, lt=1)
+    """Share of the groups of equal and similar records that is held out, beside what publishers hold out."""
+    minimum_documents: int = Field(default=MINIMUM_DOCUMENTS, ge=2)
     """A domain with this many records has at least one held-out record."""
-    minimum_characters: int = Field(default=5, ge=1)
+    minimum_characters: int = Field(default=MINIMUM_CHARACTERS, ge=1)
     """Records with fewer characters, spaces not counted, are rejected as `too_short`."""
+    filters: FilterConfig = FilterConfig()
+    """Rules for documents and conversations."""
+    near_duplicates: NearDuplicateConfig | None = NearDuplicateConfig()
+    """When two records are near-duplicates; null leaves them all."""
+    contamination: ContaminationConfig | None = ContaminationConfig()
+    """How much of an exam a record may repeat; null looks for none."""
+    repeated_passages: RepeatedPassagesConfig | None = RepeatedPassagesConfig()
+    """When a passage of documents is boilerplate; null leaves it."""
+    privacy: PrivacyConfig | None = PrivacyConfig()
+    """Which personal data is replaced; null replaces none."""

@@ -7,17 +7,24 @@ records in bounded batches to one part a source.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
+from medpipe.curate.card import write_card
+from medpipe.curate.cleaning import PrivacyLog, without_repeated
 from medpipe.curate.config import CurateConfig
-from medpipe.curate.decide import TOO_SHORT, decide, read_keys
+from medpipe.curate.decide import EXACT_DUPLICATE, NEAR_DUPLICATE
+from medpipe.curate.filters import FILTERS_VERSION
+from medpipe.curate.findings import CORPUS, Findings, find_out
+from medpipe.curate.privacy.scrub import scrub
 from medpipe.curate.purposes import Purpose
-from medpipe.curate.tier import RULE
+from medpipe.curate.repeated_passages import find_repeated_passages
 from medpipe.lake.dataset import Built, Dataset, Draft, find_reusable, publish
 from medpipe.lake.digest import FrameDigest, digest_value
 from medpipe.lake.layout import Lake
@@ -26,9 +33,10 @@ from medpipe.lake.parquet import ParquetSink
 from medpipe.records.keys import joined_content
 from medpipe.records.kinds import rejected_columns
 
-ROOM = "corpus"
 BATCH_ROWS = 4096
 REJECTED = "rejected"
+REVIEW = "review"
+ONLY_BOILERPLATE = "only_repeated_passages"
 _RAW_CHARACTERS = 2000
 _PLACE = ("source", "revision", "path", "row", "part", "content_key", "domain")
 """Columns that say where a record came from; a new revision that changes only them changes no shard."""
@@ -47,6 +55,7 @@ def build_corpus(
     *,
     lake: Lake,
     config: CurateConfig = CurateConfig(),  # noqa: B008 - frozen
+    catalog: Sequence[Source] = (),
     force: bool = False,
     progress: Progress | None = None,
 ) -> Built:
@@ -60,6 +69,7 @@ def build_corpus(
         sources: the catalog's entries by id.
         lake: where the corpus is published.
         config: thresholds of filters and split.
+        catalog: all entries, where the data card looks for what a source was derived from.
         force: build even if the same recipe was built before.
         progress: takes one line of news at a time.
 
@@ -72,17 +82,16 @@ def build_corpus(
     """
     _check_names(normalized, sources)
     recipe = _recipe(purpose, normalized, sources, config)
-    if not force and (found := find_reusable(lake, ROOM, purpose.value, recipe=recipe)):
+    if not force and (found := find_reusable(lake, CORPUS, purpose.value, recipe=recipe)):
         return Built(found, reused=True)
     say = progress or (lambda _: None)
-    decisions: dict[str, pl.DataFrame] = {}
+    findings = Findings({}, None)
     if normalized:
-        say(f"corpus/{purpose}: reading the keys of {len(normalized)} sources")
-        keys = read_keys(normalized, sources, config=config)
-        decisions = decide(keys, sources, purpose=purpose, config=config)
-        del keys
-    with publish(lake, ROOM, purpose.value, recipe=recipe) as draft:
-        _write(draft, purpose, normalized, sources, decisions, say)
+        findings = find_out(
+            purpose, normalized, sources, lake=lake, config=config, force=force, progress=progress
+        )
+    with publish(lake, CORPUS, purpose.value, recipe=recipe) as draft:
+        _write(draft, purpose, normalized, sources, findings, config, catalog, say)
     return Built(draft.dataset, reused=False)
 
 
@@ -106,13 +115,12 @@ def _recipe(
         "curate": config.model_dump(mode="json"),
         "order": list(normalized),
         "feeding": {each.value: [s for s in normalized if each.takes(sources[s])] for each in Purpose},
-    }
-    if purpose is Purpose.DOCUMENTS:
-        settings["tier_rule"] = RULE
-        settings["templates"] = {
+        "templates": {
             source_id: template.value if (template := sources[source_id].template) else None
-            for source_id in feeding
-        }
+            for source_id in normalized
+        },
+        "catalog": {source_id: _stated(sources[source_id]) for source_id in feeding},
+    }
     return Recipe(
         inputs={source_id: dataset.digest for source_id, dataset in normalized.items()},
         code_version=CODE_VERSION,
@@ -120,16 +128,26 @@ def _recipe(
     )
 
 
+def _stated(source: Source) -> dict[str, Any]:
+    """What the data card repeats of a catalog entry."""
+    return source.model_dump(mode="json", include={"title", "licence", "genre", "derived_from"})
+
+
 def _write(
     draft: Draft,
     purpose: Purpose,
     normalized: Mapping[str, Dataset],
     sources: Mapping[str, Source],
-    decisions: Mapping[str, pl.DataFrame],
+    findings: Findings,
+    config: CurateConfig,
+    catalog: Sequence[Source],
     say: Progress,
 ) -> None:
-    """Fills the draft: one part a source, the rejected records, facts."""
-    reasons: Counter[str] = Counter()
+    """Fills the draft: one part a source, the rejected records, the review sample, the card, facts."""
+    decisions = findings.decisions
+    personal = None if config.privacy is None else PrivacyLog(config.privacy)
+    passages_removed = 0
+    by_language: Counter[str] = Counter()
     by_domain: defaultdict[str, Counter[str]] = defaultdict(Counter)
     by_tier: Counter[str] = Counter()
     by_source: dict[str, dict[str, Any]] = {}
@@ -142,12 +160,26 @@ def _write(
             part.parent.mkdir()
             domain_digests: defaultdict[str, FrameDigest] = defaultdict(FrameDigest)
             text_bytes: Counter[str] = Counter()
+            reasons: Counter[str] = Counter()
+            repeated = _repeated_passages(draft, purpose, sources[source_id], normalized[source_id], config)
             with ParquetSink(part, schema=purpose.schema) as sink:
                 records = purpose.records(sources[source_id], normalized[source_id])
                 for kept, dropped in _judged(records, decided, source_id):
-                    rejected.write(_as_rejected(dropped, purpose))
+                    if repeated is not None and config.repeated_passages is not None:
+                        kept, removed = without_repeated(kept, repeated, config=config.repeated_passages)
+                        passages_removed += removed
+                        is_empty = kept["text"].str.strip_chars() == ""
+                        nothing_left = kept.filter(is_empty).with_columns(
+                            reason=pl.lit(ONLY_BOILERPLATE), detail=pl.lit(None, dtype=pl.String)
+                        )
+                        kept, dropped = kept.filter(~is_empty), pl.concat([dropped, nothing_left])
+                    if personal is not None and purpose is not Purpose.EXAMS:
+                        kept = personal.scrub(kept)
+                    rejected.write(_as_rejected(dropped, purpose, config))
                     reasons.update(dropped["reason"].to_list())
                     sink.write(kept)
+                    if "lang" in kept.columns:
+                        by_language.update(kept["lang"].cast(pl.String).to_list())
                     for domain, split in kept.select("domain", "split").iter_rows():
                         by_domain[domain][split] += 1
                     for (domain,), rows in kept.partition_by("domain", as_dict=True).items():
@@ -162,6 +194,7 @@ def _write(
                 "records": decided.height,
                 "kept": sink.rows,
                 "rejected": decided.height - sink.rows,
+                "rejected_by_reason": dict(sorted(reasons.items())),
                 "content_digest": {name: digest.hexdigest() for name, digest in domain_digests.items()},
             }
             if purpose is Purpose.DOCUMENTS:
@@ -169,18 +202,44 @@ def _write(
             say(f"corpus/{purpose}: {source_id}: kept {sink.rows:,} of {decided.height:,} records")
     draft.rows_by_file[f"{REJECTED}/{rejected_path.name}"] = rejected.rows
     draft.rows = sum(facts["kept"] for facts in by_source.values())
-    draft.content_digest = digest_value({"records": digests, "rejected": rejected.content.hexdigest()})
+    reasons_of_all: Counter[str] = Counter()
+    for of_source in by_source.values():
+        reasons_of_all.update(of_source["rejected_by_reason"])
     draft.facts = {
         "by_source": by_source,
-        "rejected_by_reason": dict(sorted(reasons.items())),
+        "rejected_by_reason": dict(sorted(reasons_of_all.items())),
         "by_domain": {
-            domain: {"train": counts["train"], "validation": counts["validation"]}
-            for domain, counts in sorted(by_domain.items())
+            domain: {"train": 0, "validation": 0} | counts for domain, counts in sorted(by_domain.items())
         },
+        "by_language": dict(sorted(by_language.items())),
+        "privacy": {} if personal is None else dict(sorted(personal.counts.items())),
+        "passages_removed": passages_removed,
+        "overlap": [] if findings.overlap is None else _overlap_rows(findings.overlap),
     }
     if purpose is Purpose.DOCUMENTS:
         draft.facts["by_tier"] = dict(sorted(by_tier.items()))
-        draft.facts["tier_rule"] = RULE
+        draft.facts["filters"] = FILTERS_VERSION
+    if personal is not None:
+        (draft.path / REVIEW).mkdir()
+        personal.review.drop("position", "draw").write_parquet(draft.path / REVIEW / "privacy.parquet")
+    card = write_card(draft.path, purpose, draft.facts, sources, normalized, config, catalog=catalog)
+    draft.content_digest = digest_value(
+        {"records": digests, "rejected": rejected.content.hexdigest(), "card": card}
+    )
+
+
+def _overlap_rows(overlap: pl.DataFrame) -> list[dict[str, Any]]:
+    return overlap.with_columns(pl.col("source", "other").cast(pl.String)).to_dicts()
+
+
+def _repeated_passages(
+    draft: Draft, purpose: Purpose, source: Source, normalized: Dataset, config: CurateConfig
+) -> NDArray[np.uint64] | None:
+    """The boilerplate of a source's documents; None where none is looked for."""
+    if purpose is not Purpose.DOCUMENTS or config.repeated_passages is None:
+        return None
+    texts = purpose.records(source, normalized).select("text")
+    return find_repeated_passages(texts, folder=draft.path.parent, config=config.repeated_passages)
 
 
 def _judged(
@@ -194,6 +253,8 @@ def _judged(
             raise RuntimeError(f"{source_id}: the records changed between two readings; build again")
         done += batch.height
         judged = batch.with_columns(verdict["split"], verdict["reason"], verdict["detail"])
+        if "tier" in batch.columns:
+            judged = judged.with_columns(verdict["tier"])
         is_kept = pl.col("reason").is_null()
         yield judged.filter(is_kept).drop("reason", "detail"), judged.filter(~is_kept)
     if done != decided.height:
@@ -202,15 +263,18 @@ def _judged(
         )
 
 
-def _as_rejected(dropped: pl.DataFrame, purpose: Purpose) -> pl.DataFrame:
+def _as_rejected(dropped: pl.DataFrame, purpose: Purpose, config: CurateConfig) -> pl.DataFrame:
     """Rows of the `Rejected` schema; a duplicate's text stands in the record that `detail` names."""
     text = joined_content(purpose.kind).str.head(_RAW_CHARACTERS)
-    return dropped.select(
+    rows = dropped.select(
         "source",
         "revision",
         "path",
         "row",
         "reason",
         "detail",
-        raw=pl.when(pl.col("reason") == TOO_SHORT).then(text),
+        raw=pl.when(~pl.col("reason").is_in([EXACT_DUPLICATE, NEAR_DUPLICATE])).then(text),
     )
+    if config.privacy is None:
+        return rows
+    return rows.with_columns(scrub(rows["raw"], config=config.privacy).texts.alias("raw"))

@@ -7,10 +7,10 @@ from enum import StrEnum
 import polars as pl
 
 from medpipe.catalog.source import Source, Use
-from medpipe.curate.tier import tier
 from medpipe.lake.dataset import Dataset
 from medpipe.lake.parquet import scan_parts
 from medpipe.normalize.templates import render_conversations
+from medpipe.records.keys import joined_content
 from medpipe.records.kinds import Kind, Tier, record_columns
 
 
@@ -23,6 +23,8 @@ class Purpose(StrEnum):
     """Turns for supervised fine-tuning."""
     PREFERENCES = "preferences"
     """Pairs of answers for a reward model or DPO."""
+    EXAMS = "exams"
+    """Items that a model is measured with; never trained on."""
 
     @property
     def kind(self) -> Kind:
@@ -43,6 +45,8 @@ class Purpose(StrEnum):
                 return source.kind is Kind.CONVERSATION and Use.FINETUNING in source.uses
             case Purpose.PREFERENCES:
                 return source.kind is Kind.PREFERENCE and Use.REWARD in source.uses
+            case Purpose.EXAMS:
+                return source.kind is Kind.EXAM_ITEM and Use.EVALUATION in source.uses
 
     def records(self, source: Source, normalized: Dataset) -> pl.LazyFrame:
         """A source's normalized records as this data set keeps them, one for one and in their order.
@@ -56,16 +60,32 @@ class Purpose(StrEnum):
         if source.kind is Kind.CONVERSATION:
             frame = render_conversations(frame, source.template)
             frame = frame.with_columns(tier=pl.lit(Tier.RAW.value, dtype=self.schema["tier"]))
-        return frame.select(self.schema.names()).with_columns(tier=tier(pl.col("text")))
+        return frame.select(self.schema.names())
 
 
 _KINDS = {
     Purpose.DOCUMENTS: Kind.DOCUMENT,
     Purpose.CONVERSATIONS: Kind.CONVERSATION,
     Purpose.PREFERENCES: Kind.PREFERENCE,
+    Purpose.EXAMS: Kind.EXAM_ITEM,
 }
 
 
 def scan_records(source: Source, normalized: Dataset) -> pl.LazyFrame:
     """A source's normalized records, without those that were rejected."""
     return scan_parts(normalized.files("part-*.parquet"), schema=record_columns(source.record_kind))
+
+
+def scan_texts(source: Source, normalized: Dataset) -> pl.LazyFrame:
+    """A source's normalized records as one text each, in their order.
+
+    Returns:
+        Columns `id`, `content_key`, `split`, `domain`, `lang`, `text`: a document's text, a conversation by
+        its source's template, of other kinds all content in order.
+    """
+    frame = scan_records(source, normalized)
+    if source.kind is Kind.CONVERSATION:
+        frame = render_conversations(frame, source.template)
+    elif source.kind is not Kind.DOCUMENT:
+        frame = frame.with_columns(text=joined_content(source.record_kind))
+    return frame.select("id", "content_key", "split", "domain", "lang", "text")

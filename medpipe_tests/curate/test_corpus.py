@@ -243,7 +243,8 @@ def test_real_records(lake: Lake) -> None:
     accounted(dataset, {"web": len(articles), "qa": len(pairs), "joined": len(pairs)})
     SCHEMAS[Kind.DOCUMENT].validate(kept(dataset))
     facts = dataset.manifest.facts
-    assert facts["by_source"]["joined"]["kept"] == 0
+    # What a filter takes for a conversation's defect it cannot see in a joined text.
+    assert facts["by_source"]["joined"]["kept"] <= facts["by_source"]["qa"]["rejected"] < 0.05 * len(pairs)
     assert facts["by_source"]["qa"]["kept"] > 0.9 * len(pairs)
     assert facts["by_tier"]["refined"] > 0.8 * dataset.manifest.rows
     assert kept(dataset)["content_key"].is_unique().all()

@@ -1,0 +1,7 @@
+"""Numbers that the code location shows; it must not load the rules for them."""
+
+from __future__ import annotations
+
+VALIDATION_SHARE = 0.02
+MINIMUM_DOCUMENTS = 20
+MINIMUM_CHARACTERS = 5

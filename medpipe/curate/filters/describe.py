@@ -1,0 +1,40 @@
+"""The rules as a table for people, made from the registry."""
+
+from __future__ import annotations
+
+from medpipe.curate.filters.registry import RULES
+from medpipe.curate.filters.rules import Limit, Rule
+from medpipe.records.kinds import Language
+
+_HEAD = (
+    "| rule | broken by | limit | zh: drop | zh: refine | en: drop | en: refine | from |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
+def rules_table() -> str:
+    """All rules with their limits as a Markdown table, in the order in which they judge."""
+    return "\n".join((*_HEAD, *map(_row, RULES.values())))
+
+
+def _row(rule: Rule) -> str:
+    cells = [f"`{rule.name}`", rule.what + _conditions(rule), _sign(rule)]
+    for language in (Language.ZH, Language.EN):
+        limit = rule.limits.get(language, Limit())
+        cells += ["–" if value is None else f"{value:g}" for value in (limit.drop, limit.refine)]
+    return f"| {' | '.join([*cells, rule.source or 'medpipe'])} |"
+
+
+def _sign(rule: Rule) -> str:
+    return ("≤" if rule.inclusive else "<") if rule.least else ("≥" if rule.inclusive else ">")
+
+
+def _conditions(rule: Rule) -> str:
+    conditions = []
+    if rule.minimum_units:
+        conditions.append(f"{rule.minimum_units} units and more")
+    if rule.minimum_lines:
+        conditions.append(f"{rule.minimum_lines} lines and more")
+    if not rule.conversations:
+        conditions.append("not of conversations")
+    return f" ({', '.join(conditions)})" if conditions else ""
