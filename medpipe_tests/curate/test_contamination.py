@@ -284,16 +284,16 @@ def test_of_a_source_that_is_also_trained_on_only_the_test_split_is_an_exam(tmp_
     rows = [{"turns": turns(split, "答"), "split": split} for split in ("train", "validation", "test")]
     data = publish_records(Lake(tmp_path), "both", Kind.CONVERSATION, rows)
     files = [{"path": f"{split}.jsonl", "domain": "disease", "split": split} for split in ("train", "test")]
-    both = make_source("both", Kind.CONVERSATION, uses=["finetuning"], files=files)
+    both = make_source("both", Kind.CONVERSATION, uses=["finetuning", "evaluation"], files=files)
     assert is_exam_source(both)
     assert exam_texts(both, data).filter(~pl.col("is_answer")).collect()["text"].to_list() == ["test"]
-    plain = make_source("both", Kind.CONVERSATION, uses=["finetuning"])
+    plain = make_source("both", Kind.CONVERSATION, uses=["finetuning"], files=files)
     assert not is_exam_source(plain)
     assert exam_texts(plain, data).collect().is_empty()
 
 
 def test_preferences_and_documents_can_be_exams() -> None:
-    preference = make_source("p", Kind.PREFERENCE)
+    preference = make_source("p", Kind.PREFERENCE, uses=["reward", "evaluation"])
     frame = pl.LazyFrame(
         {
             "id": ["x"],
@@ -322,9 +322,15 @@ def test_the_exams_of_the_catalog() -> None:
     exams = {source.id for source in builtin_sources() if is_exam_source(source)}
     named = {"cmb_exam", "cmb_exam_validation", "cmb_clin", "cmmlu_medical_exam", "ceval_medical_exam"}
     named |= {"medqa_exam", "medqa_usmle_exam", "pubmedqa_exam", "huatuo26m_testdatasets"}
-    named |= {"huatuo_encyclopedia_qa", "huatuo_knowledge_graph_qa"}
     assert named <= exams
-    assert not exams & {"wikitext_103_raw", "arxiv", "cmb_train", "medqa_train", "tcm_ancient_books"}
+    assert not exams & {
+        "huatuo_encyclopedia_qa",
+        "wikitext_103_raw",
+        "arxiv",
+        "cmb_train",
+        "medqa_train",
+        "tcm_ancient_books",
+    }
 
 
 WRAPPED, WRAP = "([\u4e00-\u9fff]{4})(?=[\u4e00-\u9fff])", r"\1 \n"

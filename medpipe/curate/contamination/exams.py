@@ -12,17 +12,12 @@ from medpipe.records.kinds import Kind, Split, record_columns
 
 
 def is_exam_source(source: Source) -> bool:
-    """Whether a model is measured with some of a source's records.
+    """Whether a model is measured with some of a source's records: exam items, and what is for evaluation.
 
-    That is so of exam items, of whatever is for evaluation, and of conversations and preferences whose
-    publisher holds a test split out. Test splits of plain documents (WikiText, long papers) measure a model
-    in bits a byte; they are held out by the split, and their sentences are quoted everywhere.
+    The test split of a source that is there to be trained on is no exam: it is held out with all its
+    near-duplicates and relatives, and its phrases are said everywhere.
     """
-    if source.kind is None:
-        return False
-    if source.kind is Kind.EXAM_ITEM or Use.EVALUATION in source.uses:
-        return True
-    return source.kind is not Kind.DOCUMENT and any(file.split is Split.TEST for file in source.files)
+    return source.kind is Kind.EXAM_ITEM or (source.kind is not None and Use.EVALUATION in source.uses)
 
 
 def exam_texts(source: Source, normalized: Dataset) -> pl.LazyFrame:
