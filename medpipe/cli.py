@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from medpipe.cli_output import AsJson, print_json
 from medpipe.settings import Settings
 from medpipe.sources_cli import sources_app
+from medpipe.tokens_cli import tokens_app
 
 
 class _PlainErrors(TyperGroup):
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 plan_app = typer.Typer(no_args_is_help=True, help="Stage plans.")
 app.add_typer(sources_app, name="sources")
+app.add_typer(tokens_app, name="tokens")
 app.add_typer(plan_app, name="plan")
 
 

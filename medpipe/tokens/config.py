@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,22 +16,31 @@ BYTES = 256
 
 
 class TokenizerConfig(BaseModel):
-    """What a tokenizer is trained with; another setting is another tokenizer."""
+    """What a tokenizer is trained with, or which published one is taken; another setting is another one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "medical-bpe"
     """Folder of the tokenizer in the lake."""
+    file: Path | None = None
+    """A published tokenizer that is taken as it is: a `tokenizer.json`, a SentencePiece `.model` or a
+    `.tiktoken` file. What is said below about training has no effect then."""
+    pattern: str | None = None
+    """Only for a `.tiktoken` file, which does not hold it: the regular expression that cuts text before
+    merging, or one of the names `gpt2`, `cl100k`, `qwen`."""
+    allow_lossy: bool = False
+    """Whether a published tokenizer may be used that does not give every text back exactly."""
     vocabulary_size: int = Field(default=4096, ge=BYTES + 1, le=2**31 - 1)
     """Entries with bytes and special tokens; fewer where the sample has no more pairs to merge."""
     min_frequency: int = Field(default=2, ge=1)
     """A pair that is rarer in the sample is not merged."""
     eos_token: str = "<eos>"  # noqa: S105 - no credential
-    """Stands after each document."""
+    """Stands after each document. A published tokenizer must have it: name its own, such as `</s>`."""
     pad_token: str = "<pad>"  # noqa: S105 - no credential
-    """Fills up batches; never in a shard."""
+    """Fills up batches; never in a shard. A published tokenizer may lack it."""
     more_special_tokens: tuple[str, ...] = ()
-    """Further tokens that text can never produce, such as role marks for fine-tuning."""
+    """Further tokens that text can never produce, such as role marks for fine-tuning; those that a published
+    tokenizer lacks get the ids behind its own."""
     digits: Literal["individual", "none"] = "individual"
     """`individual`: each digit is a token, so that a dose reads the same in every number; `none`: no rule."""
     sample_bytes: int = Field(default=16_000_000, ge=1_000)
@@ -43,10 +53,23 @@ class TokenizerConfig(BaseModel):
         """All special tokens, in the order of their ids from 0."""
         return (self.eos_token, self.pad_token, *self.more_special_tokens)
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings that change the tokenizer; the place of a file is none of them, its content is."""
+        published = {"file", "pattern", "allow_lossy"}
+        if self.file is None:
+            return self.model_dump(mode="json", exclude=published)
+        kept = {"name", "pattern", "eos_token", "pad_token", "more_special_tokens"}
+        return self.model_dump(mode="json", include=kept)
+
     @model_validator(mode="after")
     def _has_room(self) -> Self:
         if len(set(self.special_tokens)) < len(self.special_tokens) or "" in self.special_tokens:
             raise ValueError(f"special tokens must differ and not be empty: {', '.join(self.special_tokens)}")
+        if self.file is not None:
+            return self
+        if self.pattern is not None:
+            raise ValueError("pattern is for a .tiktoken file only; set file too, or leave pattern out")
         least = BYTES + len(self.special_tokens)
         if self.vocabulary_size < least:
             raise ValueError(f"vocabulary_size must be at least {least}: all bytes and the special tokens")

@@ -1,22 +1,26 @@
-"""Texts to token ids in bounded batches, on all cores."""
+"""Texts to token ids: bounded batches, all cores, in order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from tokenizers import Tokenizer
 
-from medpipe.tokens.vocabulary import checked_cast
+from medpipe.tokens.engine import Engine, audit
 
 BATCH_ROWS = 2048
 """Most documents that are encoded at once."""
 BATCH_BYTES = 2_000_000
 """Text that is encoded at once; a longer document is a batch of its own."""
+
+Tokens = npt.NDArray[np.uint16 | np.int32]
 
 
 @dataclass(frozen=True)
@@ -29,43 +33,97 @@ class EncodedDocument:
     tier: str
     text_bytes: int
     """UTF-8 bytes of the text."""
-    tokens: npt.NDArray[np.uint16 | np.int32]
+    tokens: Tokens
     """Ids with `<eos>` at the end; shape (length,), the shard's dtype."""
 
 
-def encode_documents(
-    batch: pl.DataFrame, tokenizer: Tokenizer, *, dtype: str, eos_id: int, vocabulary_size: int
-) -> Iterator[list[EncodedDocument]]:
-    """Encodes the rows of a frame in order, `BATCH_BYTES` or so of text at a time.
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Some documents as token ids, one after the other."""
+
+    documents: pl.DataFrame
+    """The columns that came in beside `text`, and `text_bytes`."""
+    tokens: Tokens
+    """Ids, `<eos>` behind each document; shape (sum of lengths,)."""
+    lengths: npt.NDArray[np.int64]
+    """Ids of each document; shape (documents,)."""
+
+    def filter(self, mask: npt.NDArray[np.bool_]) -> Self:
+        """Only some of the documents."""
+        if mask.all():
+            return self
+        tokens = self.tokens[np.repeat(mask, self.lengths)]
+        return type(self)(self.documents.filter(pl.Series(mask)), tokens, self.lengths[mask])
+
+    def slice(self, start: int, stop: int) -> Self:
+        """The documents from `start` up to `stop`."""
+        first, behind = int(self.lengths[:start].sum()), int(self.lengths[:stop].sum())
+        documents = self.documents.slice(start, stop - start)
+        return type(self)(documents, self.tokens[first:behind], self.lengths[start:stop])
+
+
+def worker_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def encode_batches(
+    batches: Iterable[pl.DataFrame],
+    engine: Engine,
+    reference: Engine,
+    *,
+    dtype: str,
+    eos_id: int,
+    vocabulary_size: int,
+    workers: int | None = None,
+) -> Iterator[EncodedBatch]:
+    """Encodes frames in order, `BATCH_BYTES` or so of text at a time in each of some threads.
+
+    At most `workers + 1` groups of text are in memory: a reader that is faster than the encoder waits.
 
     Args:
-        batch: columns `id`, `lang`, `split`, `tier`, `text`.
-        tokenizer: as `load_tokenizer` gives it.
+        batches: frames with a column `text`, and others that are passed on.
+        engine: encodes.
+        reference: encodes a piece of every group again; see `audit`.
         dtype: `uint16` or `int32`.
         eos_id: appended to each document.
         vocabulary_size: every id is below it.
+        workers: threads; the cores there are if unset. The ids do not depend on it.
 
     Raises:
         ShardError: an id does not fit the dtype or the vocabulary.
+        EngineError: the engine and the reference differ.
     """
-    for group in _groups(batch):
-        encodings = tokenizer.encode_batch_fast(group["text"].to_list(), add_special_tokens=False)
-        ids = [[*encoding.ids, eos_id] for encoding in encodings]
-        ends = list(accumulate(len(each) for each in ids))
-        wide = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=ends[-1])
-        tokens = checked_cast(wide, dtype, vocabulary_size=vocabulary_size)
-        described = group.select("id", "lang", "split", "tier", "size").iter_rows()
-        yield [
-            EncodedDocument(document_id, lang, split, tier, size, tokens[start:end])
-            for (document_id, lang, split, tier, size), start, end in zip(
-                described, [0, *ends[:-1]], ends, strict=True
-            )
-        ]
+
+    def encode(number: int, group: pl.DataFrame) -> EncodedBatch:
+        texts = group["text"]
+        audit(engine, reference, texts, vocabulary_size=vocabulary_size, number=number)
+        tokens, lengths = engine.encode(texts, eos_id=eos_id, dtype=dtype, vocabulary_size=vocabulary_size)
+        return EncodedBatch(group.drop("text"), tokens, lengths)
+
+    groups = (group for batch in batches for group in cut_groups(batch))
+    count = workers or worker_count()
+    waiting: deque[Future[EncodedBatch]] = deque()
+    with ThreadPoolExecutor(count, thread_name_prefix="encode") as pool:
+        try:
+            for number, group in enumerate(groups):
+                waiting.append(pool.submit(encode, number, group))
+                if len(waiting) > count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
-def _groups(batch: pl.DataFrame) -> list[pl.DataFrame]:
-    """Cuts a frame so that a group's text has at most twice `BATCH_BYTES`, or is one longer document."""
-    sized = batch.with_columns(size=pl.col("text").str.len_bytes().cast(pl.Int64))
-    return sized.with_columns(group=(pl.col("size").cum_sum() - pl.col("size")) // BATCH_BYTES).partition_by(
+def cut_groups(batch: pl.DataFrame) -> list[pl.DataFrame]:
+    """Cuts a frame so that a group's text has at most twice `BATCH_BYTES`, or is one longer document.
+
+    Adds `text_bytes`, the UTF-8 bytes of each text.
+    """
+    sized = batch.with_columns(text_bytes=pl.col("text").str.len_bytes().cast(pl.Int64))
+    before = pl.col("text_bytes").cum_sum() - pl.col("text_bytes")
+    return sized.with_columns(group=before // BATCH_BYTES).partition_by(
         "group", maintain_order=True, include_key=False
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +12,14 @@ import numpy.typing as npt
 import polars as pl
 
 from medpipe.lake.dataset import Dataset
-from medpipe.lake.digest import sha256_file
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, read_manifest
 from medpipe.tokens.index import TokenIndex, read_index
 from medpipe.tokens.snapshot import CorpusSnapshot
 from medpipe.tokens.vocabulary import ShardError, dtype_of, stored_dtype
-from medpipe.tokens.writer import DOCUMENT_INDEX_SCHEMA
+from medpipe.tokens.writer import DOCUMENT_INDEX_SCHEMA, SUFFIXES
 
 __all__ = ["DOCUMENT_INDEX_SCHEMA", "OpenShard", "ShardError", "open_dataset", "open_shards", "verify_shard"]
-
-_SUFFIXES = (".bin", ".idx", ".docs.parquet", ".tokens.parquet")
-_CHUNK_TOKENS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -137,42 +132,18 @@ def _open(dataset: Dataset, shard: dict[str, Any], dtype: np.dtype[np.uint16 | n
 
 
 def verify_shard(folder: Path) -> None:
-    """Reads every byte of a shard data set and compares it with its manifest.
-
-    Checked are: SHA-256 of each file; `.idx` and `.docs.parquet` agree with the tokens; every id is in the
-    vocabulary; `<eos>` stands at the end of each document and nowhere else.
+    """Reads every byte of a shard data set; see `medpipe.tokens.verify.verify`.
 
     Raises:
         ShardError: something disagrees; the message lists all of it.
         ManifestError: the folder is no data set.
     """
-    dataset = Dataset(folder, read_manifest(folder))
-    _check_files(dataset)
-    wrong = [f for f in dataset.manifest.files if sha256_file(folder / f.path) != f.sha256]
-    mistakes = [f"{file.path}: its bytes changed since it was written" for file in wrong]
-    if not mistakes:
-        mistakes = [mistake for shard in open_dataset(dataset) for mistake in _mistakes(shard)]
-    if mistakes:
+    from medpipe.tokens.verify import verify
+
+    domain = read_manifest(folder).facts.get("domain", "<domain>")
+    if mistakes := verify(folder):
         listed = "\n  ".join(mistakes)
-        raise ShardError(f"{folder} is damaged:\n  {listed}\n{_fix(dataset.manifest.facts['domain'])}")
-
-
-def _mistakes(shard: OpenShard) -> Iterator[str]:
-    name = shard.path.name
-    ends = shard.doc_ends
-    table = shard.document_index()
-    if not np.array_equal(table["offset"].to_numpy() + table["length"].to_numpy(), ends):
-        yield f"{name}: .docs.parquet and .idx disagree about where documents lie"
-    if int(table["text_bytes"].sum()) != shard.text_bytes:
-        yield f"{name}: .docs.parquet and the manifest disagree about text bytes"
-    eos_seen = 0
-    for start in range(0, len(shard.tokens), _CHUNK_TOKENS):
-        chunk = shard.tokens[start : start + _CHUNK_TOKENS]
-        if int(chunk.max()) >= shard.vocabulary_size or int(chunk.min()) < 0:
-            yield f"{name}: an id is outside the vocabulary of {shard.vocabulary_size:,}"
-        eos_seen += int(np.count_nonzero(chunk == shard.eos_id))
-    if eos_seen != shard.documents or not bool((shard.tokens[ends - 1] == shard.eos_id).all()):
-        yield f"{name}: <eos> does not stand at the end of each document and nowhere else"
+        raise ShardError(f"{folder} is damaged:\n  {listed}\n{_fix(domain)}")
 
 
 def _check_files(dataset: Dataset) -> None:
@@ -180,7 +151,7 @@ def _check_files(dataset: Dataset) -> None:
     sizes = {file.path: file.bytes for file in dataset.manifest.files}
     domain = dataset.manifest.facts["domain"]
     for shard in dataset.manifest.facts["shards"]:
-        for suffix in _SUFFIXES:
+        for suffix in SUFFIXES:
             path = dataset.path / (shard["name"] + suffix)
             expected = sizes.get(path.name)
             if expected is None or not path.is_file():

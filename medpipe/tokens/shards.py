@@ -11,17 +11,26 @@ from tokenizers import Tokenizer
 
 from medpipe.lake.dataset import Built, Dataset, Draft, find_reusable, publish
 from medpipe.lake.digest import digest_value
+from medpipe.lake.files import naming_a_full_disk
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain
 from medpipe.tokens.config import SHARD_CODE_VERSION, ShardConfig
-from medpipe.tokens.encode import BATCH_ROWS, encode_documents
-from medpipe.tokens.progress import Progress
+from medpipe.tokens.engine import (
+    SAMPLE_BYTES,
+    SMALL_BYTES,
+    EngineError,
+    EngineName,
+    TokenizersEngine,
+    choose_engine,
+)
+from medpipe.tokens.fill import SourceText, fill_work_folder
 from medpipe.tokens.sample import scan_documents
 from medpipe.tokens.tokenizer import load_tokenizer
-from medpipe.tokens.vocabulary import dtype_of
-from medpipe.tokens.writer import ShardWriter, WrittenShard
+from medpipe.tokens.workfolder import WorkFolder, work_folder
+from medpipe.tokens.writer import WrittenShard
 
+SAMPLE_ROWS = 1000
 ROOM = "shards"
 
 
@@ -34,6 +43,8 @@ def build_shards(
     config: ShardConfig = ShardConfig(),  # noqa: B008 - frozen
     force: bool = False,
     progress: Callable[[str], None] | None = None,
+    engine: EngineName = "auto",
+    workers: int | None = None,
 ) -> dict[str, Built]:
     """Encodes a domain's documents, one data set `shards/<domain>/<source>` a source that has any.
 
@@ -45,17 +56,21 @@ def build_shards(
         config: how shards are cut.
         force: encode again what is there already.
         progress: takes one line of news about once a second.
+        engine: which program encodes; the ids do not depend on it.
+        workers: threads that encode; the cores there are if unset. The ids do not depend on it.
 
     Returns:
         By source, in the order of the corpus. A source whose documents of this domain and whose
-        tokenizer are unchanged is reused.
+        tokenizer are unchanged is reused. A source that a killed run was at goes on behind the shards
+        that it had finished.
 
     Raises:
-        ShardError: the tokenizer gave an id that its manifest does not allow.
+        ShardError: the tokenizer gave an id that its manifest does not allow, or another process is
+            writing the same shards.
+        EngineError: the engine that was asked for by name cannot stand for the tokenizer.
         TokenizerError: the tokenizer's file cannot be read.
     """
     built: dict[str, Built] = {}
-    loaded: Tokenizer | None = None
     for source, facts in documents.manifest.facts["by_source"].items():
         digest = facts["content_digest"].get(domain.value)
         if digest is None:
@@ -69,85 +84,79 @@ def build_shards(
         if found is not None:
             built[source] = Built(found, reused=True)
             continue
-        loaded = loaded or load_tokenizer(tokenizer)
-        news = Progress(
-            progress,
-            f"shards/{domain.value}: {source}",
+        text = SourceText(
+            records=_records(documents, source, domain),
+            source=source,
+            label=f"shards/{domain.value}: {source}",
             total_bytes=facts.get("text_bytes", {}).get(domain.value),
+            vocabulary_size=int(tokenizer.manifest.facts["vocabulary_size"]),
+            eos_id=int(tokenizer.manifest.facts["eos_id"]),
+            limit=config.max_tokens_per_shard,
         )
-        with publish(lake, ROOM, domain.value, source, recipe=recipe) as draft:
-            _fill(draft, domain, source, documents, tokenizer, loaded, config, news)
-        news.finish()
+        folder = lake.room(ROOM, domain.value, source)
+        with naming_a_full_disk(folder), work_folder(folder, recipe.digest) as work:
+            _encode(text, load_tokenizer(tokenizer), work, engine=engine, workers=workers, progress=progress)
+            with publish(lake, ROOM, domain.value, source, recipe=recipe) as draft:
+                shards = work.hand_over(draft.path)
+                _describe(draft, shards, tokenizer, domain, text)
         built[source] = Built(draft.dataset, reused=False)
     return built
 
 
-def _fill(
-    draft: Draft,
-    domain: Domain,
-    source: str,
-    documents: Dataset,
-    tokenizer: Dataset,
-    loaded: Tokenizer,
-    config: ShardConfig,
-    news: Progress,
-) -> None:
-    """Writes the shards of one source; each holds documents of one split and one tier."""
-    vocabulary_size = int(tokenizer.manifest.facts["vocabulary_size"])
-    eos_id = int(tokenizer.manifest.facts["eos_id"])
-    dtype = dtype_of(vocabulary_size)
-    records = (
+def _records(documents: Dataset, source: str, domain: Domain) -> pl.LazyFrame:
+    return (
         scan_documents(documents, source)
         .filter(pl.col("domain").cast(pl.String) == domain.value)
         .select("id", "lang", "split", "tier", "text")
         .with_columns(pl.col("lang", "split", "tier").cast(pl.String))
     )
-    writers: dict[tuple[str, str], ShardWriter] = {}
-    finished: list[WrittenShard] = []
-    opened = 0
+
+
+def _encode(
+    text: SourceText,
+    tokenizer: Tokenizer,
+    work: WorkFolder,
+    *,
+    engine: EngineName,
+    workers: int | None,
+    progress: Callable[[str], None] | None,
+) -> None:
+    """Writes the shards that are not finished yet, with the reference if the chosen engine is caught out."""
+    say = progress or (lambda _: None)
+    sample = text.records.select("text").head(SAMPLE_ROWS).collect(engine="streaming")["text"]
+    chosen = choose_engine(
+        tokenizer,
+        sample.filter(sample.str.len_bytes().cum_sum() <= SAMPLE_BYTES),
+        vocabulary_size=text.vocabulary_size,
+        total_bytes=SMALL_BYTES if text.total_bytes is None else text.total_bytes,
+        wanted=engine,
+    )
+    say(f"{text.label}: encoding with {chosen.engine.name} ({chosen.reason})")
+    if work.finished:
+        count = sum(each.shard.documents for each in work.finished)
+        say(f"{text.label}: {len(work.finished)} shards of {count:,} documents are there from a run before")
+    reference = TokenizersEngine(tokenizer)
     try:
-        for batch in records.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-            for group in encode_documents(
-                batch, loaded, dtype=dtype, eos_id=eos_id, vocabulary_size=vocabulary_size
-            ):
-                for document in group:
-                    key = (document.split, document.tier)
-                    if key in writers and not writers[key].has_room(document, config.max_tokens_per_shard):
-                        finished.append(writers.pop(key).close())
-                    if key not in writers:
-                        writers[key] = ShardWriter(
-                            draft.path, f"{opened:05d}", split=key[0], tier=key[1], source=source, dtype=dtype
-                        )
-                        opened += 1
-                    writers[key].add(document)
-                news.add(len(group), sum(document.text_bytes for document in group))
-        while writers:
-            finished.append(writers.popitem()[1].close())
-    finally:
-        for writer in writers.values():
-            writer.abort()
-    finished.sort(key=lambda shard: shard.name)
-    _describe(draft, finished, tokenizer, domain, source, dtype, eos_id, vocabulary_size)
+        fill_work_folder(text, chosen.engine, reference, work, workers=workers, progress=progress)
+    except EngineError as error:
+        if engine != "auto":
+            raise
+        say(f"{text.label}: {error}; all of it is encoded with tokenizers instead")
+        work.clear()
+        fill_work_folder(text, reference, reference, work, workers=workers, progress=progress)
 
 
 def _describe(
-    draft: Draft,
-    shards: list[WrittenShard],
-    tokenizer: Dataset,
-    domain: Domain,
-    source: str,
-    dtype: str,
-    eos_id: int,
-    vocabulary_size: int,
+    draft: Draft, shards: list[WrittenShard], tokenizer: Dataset, domain: Domain, text: SourceText
 ) -> None:
     """Sets digest, rows and facts."""
     facts: dict[str, Any] = {
         "domain": domain.value,
-        "source": source,
+        "source": text.source,
         "tokenizer": tokenizer.digest,
-        "dtype": dtype,
-        "eos_id": eos_id,
-        "vocabulary_size": vocabulary_size,
+        "dtype": text.dtype,
+        "eos_id": text.eos_id,
+        "vocabulary_size": text.vocabulary_size,
     }
     contents = [asdict(shard) for shard in shards]
     draft.content_digest = digest_value({**facts, "shards": contents})

@@ -1,28 +1,39 @@
-"""The tokenizer: byte-level BPE, trained once and then pinned by digest."""
+"""The tokenizer: byte-level BPE, trained once, or a published one; pinned by digest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
-from medpipe.lake.digest import digest_bytes
+from medpipe.lake.digest import digest_bytes, sha256_file
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Split
-from medpipe.tokens.compression import compression_report
 from medpipe.tokens.config import TOKENIZER_CODE_VERSION, TokenizerConfig
+from medpipe.tokens.engine import PROBES
+from medpipe.tokens.published import TokenizerError, read_published
+from medpipe.tokens.report import tokenizer_report
 from medpipe.tokens.sample import sample_ids, sample_texts
+from medpipe.tokens.vocabulary import dtype_of
+
+__all__ = [
+    "FILE",
+    "TokenizerError",
+    "load_tokenizer",
+    "train_tokenizer",
+    "untrained_tokenizer",
+    "vocabulary_size",
+]
 
 ROOM = "tokenizer"
 FILE = "tokenizer.json"
-
-
-class TokenizerError(ValueError):
-    """A tokenizer cannot be trained or loaded; the message names the fix."""
+COMPARED_TEXTS = 500
+"""So many documents must come out with a publisher's own ids."""
 
 
 def untrained_tokenizer(config: TokenizerConfig) -> Tokenizer:
@@ -51,30 +62,68 @@ def train_tokenizer(
     force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Built:
-    """Trains a byte-level BPE on a seeded sample of the training documents, stratified by domain.
+    """Trains a byte-level BPE on a seeded sample of the training documents, or takes a published tokenizer.
 
-    Once trained it is pinned: with the same settings the current one is reused whatever has become of
-    the documents since.
+    The sample is stratified by domain. Once made it is pinned: with the same settings the current one is
+    reused whatever has become of the documents since.
 
     Args:
         documents: `corpus/documents`.
         lake: where the tokenizer is published, as `tokenizer/<name>/<digest>/tokenizer.json`.
-        config: vocabulary, special tokens, sample.
+        config: vocabulary, special tokens, sample; or the file of a published tokenizer.
         force: train on the documents as they are now.
         progress: takes one line of news at a time.
 
     Returns:
         The tokenizer; its facts hold vocabulary size, special tokens with ids, the digest of the
-        documents it was trained on, and a report on the validation split by domain.
+        documents it was trained on, and a report on the validation split.
 
     Raises:
-        TokenizerError: there is no training document.
+        TokenizerError: there is no training document; or the file of a published tokenizer cannot be
+            read, or has no `eos_token`.
     """
-    recipe = Recipe(inputs={}, code_version=TOKENIZER_CODE_VERSION, config=config.model_dump(mode="json"))
+    inputs = {} if config.file is None else {"file": _file_digest(config.file)}
+    recipe = Recipe(inputs=inputs, code_version=TOKENIZER_CODE_VERSION, config=config.recipe)
     if not force and (found := find_reusable(lake, ROOM, config.name, recipe=recipe)):
         return Built(found, reused=True)
     say = progress or (lambda _: None)
     chosen = sample_ids(documents, split=Split.TRAIN, budget=config.sample_bytes, seed=config.seed)
+    sample: dict[str, Any] = {}
+    if config.file is not None:
+        say(f"tokenizer: taking {config.file}")
+        texts = (text for _, text in sample_texts(documents, chosen.head(COMPARED_TEXTS)))
+        tokenizer = read_published(config, sample=[*PROBES, *texts])
+    else:
+        tokenizer, sample = _train(documents, chosen, config, say)
+    size = vocabulary_size(tokenizer)
+    say(f"tokenizer: {size:,} entries, ids are {dtype_of(size)}; measuring it on the validation split")
+    with publish(lake, ROOM, config.name, recipe=recipe) as draft:
+        content = tokenizer.to_str().encode()
+        (draft.path / FILE).write_bytes(content)
+        draft.content_digest = digest_bytes(content)
+        draft.rows = size
+        draft.facts = {
+            "vocabulary_size": size,
+            "eos_id": tokenizer.token_to_id(config.eos_token),
+            "pad_id": tokenizer.token_to_id(config.pad_token),
+            "special_tokens": {
+                token: number
+                for token in config.special_tokens
+                if (number := tokenizer.token_to_id(token)) is not None
+            },
+            "documents": documents.digest,
+            "sample": sample,
+            "report": tokenizer_report(
+                tokenizer, documents, may_lose=config.file is not None and config.allow_lossy
+            ),
+        }
+    return Built(draft.dataset, reused=False)
+
+
+def _train(
+    documents: Dataset, chosen: pl.DataFrame, config: TokenizerConfig, say: Callable[[str], None]
+) -> tuple[Tokenizer, dict[str, Any]]:
+    """The trained tokenizer, and what it was trained on."""
     if chosen.is_empty():
         raise TokenizerError(
             "no training document for the tokenizer; check that corpus/documents keeps some (its metadata "
@@ -94,23 +143,18 @@ def train_tokenizer(
         ),
     )
     tokenizer.encode_special_tokens = True
-    say(f"tokenizer: {tokenizer.get_vocab_size():,} entries; measuring compression on the validation split")
     by_domain = dict(chosen.group_by("domain").agg(size=pl.col("size").sum()).iter_rows())
-    with publish(lake, ROOM, config.name, recipe=recipe) as draft:
-        content = tokenizer.to_str().encode()
-        (draft.path / FILE).write_bytes(content)
-        draft.content_digest = digest_bytes(content)
-        draft.rows = vocabulary_size(tokenizer)
-        draft.facts = {
-            "vocabulary_size": vocabulary_size(tokenizer),
-            "eos_id": tokenizer.token_to_id(config.eos_token),
-            "pad_id": tokenizer.token_to_id(config.pad_token),
-            "special_tokens": {token: tokenizer.token_to_id(token) for token in config.special_tokens},
-            "documents": documents.digest,
-            "sample": {"documents": chosen.height, "bytes": size, "bytes_by_domain": by_domain},
-            "report": compression_report(tokenizer, documents, seed=config.seed),
-        }
-    return Built(draft.dataset, reused=False)
+    return tokenizer, {"documents": chosen.height, "bytes": size, "bytes_by_domain": by_domain}
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise TokenizerError(
+            f"{path} cannot be read ({error.strerror}); set the tokenizer's `file` to a tokenizer.json, a "
+            "SentencePiece .model or a .tiktoken file"
+        ) from error
 
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:

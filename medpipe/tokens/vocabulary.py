@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -56,3 +58,10 @@ def checked_cast(ids: Ids, dtype: str, *, vocabulary_size: int) -> npt.NDArray[n
                 "the tokenizer and its manifest disagree: train or import it again"
             )
     return ids.astype(target)
+
+
+def byte_characters() -> list[str]:
+    """The printable character that byte-level BPE writes for each byte (GPT-2's `bytes_to_unicode`)."""
+    plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = itertools.count(256)
+    return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]

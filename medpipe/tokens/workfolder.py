@@ -1,0 +1,168 @@
+"""Where shards wait until all of a source are written: what a killed run had finished is not encoded again.
+
+A data set is published whole or not at all, so finished shards cannot wait in its draft, which dies with its
+process. They wait in `.work-<recipe>/` beside the data sets, a name that no data set can have, each noted in
+a journal once its files are on the disk. The next run of the same recipe goes on behind them; publishing
+takes them over by hard links and removes the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from medpipe.lake.files import fsync_path, write_json_atomically
+from medpipe.tokens.vocabulary import ShardError
+from medpipe.tokens.writer import SUFFIXES, WrittenShard
+
+JOURNAL = "journal.json"
+_LOCK = "lock"
+_PREFIX = ".work-"
+
+Key = tuple[str, str]
+"""Split and tier of a shard."""
+
+
+@dataclass(frozen=True)
+class FinishedShard:
+    """A shard in the journal."""
+
+    first_row: int
+    """Place of its first document among those of the source; names the files while they wait."""
+    shard: WrittenShard
+    bytes: dict[str, int]
+    """Length of each file, by suffix."""
+
+
+def waiting_name(first_row: int) -> str:
+    """Name of a shard's files while they wait, without suffix."""
+    return f"{first_row:012d}"
+
+
+class WorkFolder:
+    """The finished shards of one source and recipe."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.finished = _read_journal(path)
+
+    def done(self) -> Counter[Key]:
+        """How many documents of each split and tier are in finished shards: always the first ones."""
+        counts: Counter[Key] = Counter()
+        for each in self.finished:
+            counts[each.shard.split, each.shard.tier] += each.shard.documents
+        return counts
+
+    def add(self, first_row: int, shard: WrittenShard) -> None:
+        """Notes a shard whose files are written."""
+        sizes = {}
+        for suffix in SUFFIXES:
+            path = self.path / (waiting_name(first_row) + suffix)
+            fsync_path(path)
+            sizes[suffix] = path.stat().st_size
+        self.finished.append(FinishedShard(first_row, shard, sizes))
+        write_json_atomically(self.path / JOURNAL, [asdict(each) for each in self.finished])
+
+    def clear(self) -> None:
+        """Forgets and removes all shards."""
+        self.finished = []
+        (self.path / JOURNAL).unlink(missing_ok=True)
+        _read_journal(self.path)
+
+    def hand_over(self, folder: Path) -> list[WrittenShard]:
+        """Puts the shards into a draft, numbered in the order of their first documents."""
+        shards = []
+        for number, each in enumerate(sorted(self.finished, key=lambda each: each.first_row)):
+            name = f"{number:05d}"
+            for suffix in SUFFIXES:
+                _link(self.path / (waiting_name(each.first_row) + suffix), folder / (name + suffix))
+            shards.append(WrittenShard(**(asdict(each.shard) | {"name": name})))
+        return shards
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _read_journal(path: Path) -> list[FinishedShard]:
+    """What is finished and whole; every other file is removed."""
+    finished: list[FinishedShard] = []
+    with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError, TypeError, KeyError):
+        for entry in orjson.loads((path / JOURNAL).read_bytes()):
+            each = FinishedShard(entry["first_row"], WrittenShard(**entry["shard"]), entry["bytes"])
+            files = {suffix: path / (waiting_name(each.first_row) + suffix) for suffix in SUFFIXES}
+            if any(not f.is_file() or f.stat().st_size != each.bytes[s] for s, f in files.items()):
+                finished = []
+                break
+            finished.append(each)
+    kept = {waiting_name(each.first_row) + suffix for each in finished for suffix in SUFFIXES}
+    for file in path.iterdir():
+        if file.name not in kept | {JOURNAL, _LOCK}:
+            file.unlink()
+    return finished
+
+
+@contextlib.contextmanager
+def work_folder(folder: Path, recipe_digest: str) -> Iterator[WorkFolder]:
+    """Opens the work folder of a recipe and removes those that other recipes left behind.
+
+    It is removed on leaving the block without an error, with a ShardError (the same run would fail again)
+    or with nothing finished; it stays, without half a shard, after anything else.
+
+    Args:
+        folder: that of the source's data sets.
+        recipe_digest: of the data set that is being built.
+
+    Raises:
+        ShardError: another process is writing the same shards.
+    """
+    path = folder / f"{_PREFIX}{recipe_digest}"
+    path.mkdir(parents=True, exist_ok=True)
+    with _locked(path) as is_ours:
+        if not is_ours:
+            raise ShardError(f"another process is writing the shards in {path}; wait until it has finished")
+        for other in folder.glob(f"{_PREFIX}*"):
+            if other != path:
+                with _locked(other) as is_abandoned:
+                    if is_abandoned:
+                        shutil.rmtree(other, ignore_errors=True)
+        work = WorkFolder(path)
+        is_worth_keeping = False
+        try:
+            yield work
+        except ShardError:
+            raise
+        except BaseException:
+            is_worth_keeping = bool(work.finished)
+            if is_worth_keeping:
+                _read_journal(path)
+            raise
+        finally:
+            if not is_worth_keeping:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Whether nobody else holds the folder; a killed process lets go of it."""
+    file: IO[bytes]
+    with (path / _LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        # Whoever held it before may have removed the folder in the meantime.
+        yield (path / _LOCK).exists() and os.path.samestat(os.fstat(file.fileno()), (path / _LOCK).stat())
