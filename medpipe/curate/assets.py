@@ -42,13 +42,13 @@ BOTH_SPLITS = "both_splits"
 class CorpusConfig(Rebuild):
     """What a person may change of curation."""
 
-    validation_share: float = Field(default=VALIDATION_SHARE, gt=0, lt=0.5)
+    validation_share: float = Field(default=VALIDATION_SHARE)
     """Share of documents held out, chosen by key."""
-    minimum_documents: int = Field(default=MINIMUM_DOCUMENTS, ge=2)
+    minimum_documents: int = Field(default=MINIMUM_DOCUMENTS)
     """A domain with this many records has at least one held-out record."""
-    minimum_characters: int = Field(default=MINIMUM_CHARACTERS, ge=1)
+    minimum_characters: int = Field(default=MINIMUM_CHARACTERS)
     """Shorter texts are rejected; characters other than spaces."""
-    similarity: float = Field(default=NearDuplicateConfig().similarity, ge=0.5, le=1)
+    similarity: float = Field(default=NearDuplicateConfig().similarity)
     """Texts that share so much of their n-grams (Jaccard) are near-duplicates; the best of them stays."""
     licence_purpose: str = Field(default=LicencePurpose.RESEARCH.value)
     """What the corpus is for: `research` or `commercial`; a source that it does not allow stops the build."""
@@ -137,6 +137,15 @@ def _build_corpus_asset(
 
         with plain_failures():
             stated = config.licences()
+            allowed = gate(
+                [source for source in sources if purpose.takes(source)],
+                stated.purpose,
+                catalog=catalog,
+                config=stated,
+            )
+            if not allowed.passed:
+                # Before anything is built: what is downstream reads the current corpus, whoever made it.
+                raise dg.Failure(description=allowed.message(), allow_retries=False)
             built = build_corpus(
                 purpose,
                 {source.id: current(lake, "normalized", source.id) for source in sources},
@@ -148,12 +157,6 @@ def _build_corpus_asset(
                 progress=context.log.info,
             )
         facts = built.dataset.manifest.facts
-        allowed = gate(
-            [source for source in sources if source.id in facts["by_source"]],
-            stated.purpose,
-            catalog=catalog,
-            config=stated,
-        )
         schema = record_columns(kind)
         parts = [path for path in built.dataset.files("*/part-*.parquet") if path.parent.name != "rejected"]
         records = scan_parts(parts, schema=schema)

@@ -29,7 +29,8 @@ class CurateConfig(BaseModel):
     """When two records are near-duplicates; null leaves them all."""
     contamination: ContaminationConfig | None = ContaminationConfig()
     """How much of an exam a record may repeat; null looks for none."""
-    repeated_passages: RepeatedPassagesConfig | None = RepeatedPassagesConfig()
-    """When a passage of documents is boilerplate; null leaves it."""
+    repeated_passages: RepeatedPassagesConfig | None = None
+    """When a passage of documents is boilerplate and taken out; null leaves all. Off by default: what many
+    records of a base share (the class of a drug) is repeated, and no boilerplate."""
     privacy: PrivacyConfig | None = PrivacyConfig()
     """Which personal data is replaced; null replaces none."""

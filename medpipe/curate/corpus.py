@@ -19,7 +19,8 @@ from medpipe.curate import CODE_VERSION
 from medpipe.curate.card import write_card
 from medpipe.curate.cleaning import PrivacyLog, without_repeated
 from medpipe.curate.config import CurateConfig
-from medpipe.curate.decide import EXACT_DUPLICATE, NEAR_DUPLICATE
+from medpipe.curate.contamination.exams import is_exam_source
+from medpipe.curate.decide import EXACT_DUPLICATE
 from medpipe.curate.filters import FILTERS_VERSION
 from medpipe.curate.findings import CORPUS, Findings, find_out
 from medpipe.curate.privacy.scrub import scrub
@@ -101,10 +102,9 @@ def _check_names(normalized: Mapping[str, Dataset], sources: Mapping[str, Source
         raise CurateError(
             f"no catalog entry for the normalized data of {', '.join(unknown)}; pass the catalog's sources"
         )
-    if REJECTED in normalized:
-        raise CurateError(
-            f"a source cannot be called '{REJECTED}': its folder holds what was rejected; rename it"
-        )
+    for name in (REJECTED, REVIEW):
+        if name in normalized:
+            raise CurateError(f"a source cannot be called '{name}': the corpus has a folder of its own there")
 
 
 def _recipe(
@@ -114,6 +114,7 @@ def _recipe(
     settings: dict[str, Any] = {
         "curate": config.model_dump(mode="json"),
         "order": list(normalized),
+        "exams": [s for s in normalized if is_exam_source(sources[s])],
         "feeding": {each.value: [s for s in normalized if each.takes(sources[s])] for each in Purpose},
         "templates": {
             source_id: template.value if (template := sources[source_id].template) else None
@@ -265,7 +266,7 @@ def _judged(
 
 def _as_rejected(dropped: pl.DataFrame, purpose: Purpose, config: CurateConfig) -> pl.DataFrame:
     """Rows of the `Rejected` schema; a duplicate's text stands in the record that `detail` names."""
-    text = joined_content(purpose.kind).str.head(_RAW_CHARACTERS)
+    text = joined_content(purpose.kind)
     rows = dropped.select(
         "source",
         "revision",
@@ -273,8 +274,9 @@ def _as_rejected(dropped: pl.DataFrame, purpose: Purpose, config: CurateConfig) 
         "row",
         "reason",
         "detail",
-        raw=pl.when(~pl.col("reason").is_in([EXACT_DUPLICATE, NEAR_DUPLICATE])).then(text),
+        raw=pl.when(pl.col("reason") != EXACT_DUPLICATE).then(text),
     )
-    if config.privacy is None:
-        return rows
-    return rows.with_columns(scrub(rows["raw"], config=config.privacy).texts.alias("raw"))
+    if config.privacy is not None:
+        # Before it is cut: half a number is no number to the rules.
+        rows = rows.with_columns(scrub(rows["raw"], config=config.privacy).texts.alias("raw"))
+    return rows.with_columns(pl.col("raw").str.head(_RAW_CHARACTERS))

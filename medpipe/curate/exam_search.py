@@ -9,10 +9,11 @@ import polars as pl
 
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
-from medpipe.curate.contamination.config import ContaminationConfig
+from medpipe.curate.contamination.config import RULE, ContaminationConfig
 from medpipe.curate.contamination.exams import exam_texts, is_exam_source
 from medpipe.curate.contamination.find import find_contaminated
 from medpipe.curate.contamination.index import ExamIndex
+from medpipe.curate.privacy.scrub import scrub
 from medpipe.curate.purposes import scan_texts
 from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
 from medpipe.lake.layout import Lake
@@ -77,8 +78,9 @@ class ExamSearch:
         recipe = Recipe(
             inputs={"normalized": normalized.digest}
             | {f"exam {each}": dataset.digest for each, dataset in self._exams.items()},
-            code_version=CODE_VERSION,
+            code_version=f"{CODE_VERSION}, {RULE}",
             config={
+                "uses": {each: sorted(self._sources[each].uses) for each in self._exams},
                 "contamination": self._config.model_dump(mode="json"),
                 "template": source.template.value if source.template else None,
             },
@@ -94,6 +96,8 @@ class ExamSearch:
                 )
                 for batch in batches:
                     found_in = find_contaminated(batch["text"], batch["lang"], self._index)
+                    # A passage may hold what is replaced in the corpus.
+                    found_in = found_in.with_columns(scrub(found_in["span"]).texts.alias("span"))
                     sink.write(
                         found_in.select((pl.col("position") + done).alias("row"), *CONTAMINATION.names()[1:])
                     )

@@ -16,7 +16,7 @@ from medpipe.curate.judgement import build_judgement
 from medpipe.curate.near_duplicates.overlap import count_overlap
 from medpipe.curate.purposes import Purpose
 from medpipe.curate.split import groups, sides
-from medpipe.lake.dataset import Dataset, find_current
+from medpipe.lake.dataset import Dataset, whole_datasets
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Kind
 
@@ -104,17 +104,15 @@ def find_out(
 
 
 def _earlier(lake: Lake) -> pl.DataFrame:
-    """Keys and sides of all that the current corpora keep: these stay where they are."""
-    tables = []
+    """Keys and sides of all that any stored corpus keeps, not only the current ones: these stay.
+
+    A data set that is damaged is left out.
+    """
+    tables = [pl.DataFrame(schema={"content_key": pl.String, "split": pl.String})]
     for purpose in Purpose:
-        before = None if purpose is Purpose.EXAMS else find_current(lake, CORPUS, purpose.value)
-        parts = before.files("*/part-*.parquet") if before is not None else []
-        for part in parts:
-            if part.parent.name != "rejected":
-                tables.append(
-                    pl.read_parquet(part, columns=["content_key", "split"]).with_columns(
-                        pl.col("split").cast(pl.String)
-                    )
-                )
-    empty = pl.DataFrame(schema={"content_key": pl.String, "split": pl.String})
-    return pl.concat([empty, *tables])
+        for dataset in [] if purpose is Purpose.EXAMS else whole_datasets(lake, CORPUS, purpose.value):
+            for part in dataset.files("*/part-*.parquet"):
+                if part.parent.name != "rejected":
+                    keys = pl.read_parquet(part, columns=["content_key", "split"])
+                    tables.append(keys.with_columns(pl.col("split").cast(pl.String)))
+    return pl.concat(tables).unique()

@@ -22,7 +22,7 @@ CHARACTERS_A_SENTENCE = 300
 """At least one end mark in so many characters: prose has them, word lists and page furniture do not."""
 
 _END_MARKS = r"[。！？!?；;…]|\.(?:\s|$)"
-_CONTACTS = "|".join(
+CONTACTS = "|".join(
     (
         r"https?://|www\.",
         r"[\w.+-]+@[\w-]+\.[a-z]{2,}",
@@ -33,6 +33,7 @@ _CONTACTS = "|".join(
         r"click here|subscribe (?:now|to our)|call (?:us )?now",
     )
 )
+"""Addresses, accounts and calls to get in touch, as a regular expression without regard to case."""
 
 
 def refined_v1(text: pl.Expr) -> pl.Expr:
@@ -53,7 +54,7 @@ def refined_v1(text: pl.Expr) -> pl.Expr:
         & (words >= MINIMUM_WORD_SHARE * visible)
         & (lines.list.n_unique() >= MINIMUM_DISTINCT_LINES * lines.list.len())
         & (text.str.count_matches(_END_MARKS) * CHARACTERS_A_SENTENCE >= characters)
-        & ~text.str.contains(f"(?i){_CONTACTS}")
+        & ~text.str.contains(f"(?i){CONTACTS}")
         & ~text.str.contains("\ufffd", literal=True)
     )
 

@@ -7,6 +7,7 @@ written last, and a rename publishes it. `HEAD` beside the data sets names the o
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -149,7 +150,13 @@ def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Dataset:
             write_manifest(final, noted)
             return Dataset(final, noted)
         shutil.rmtree(final)
-    draft.rename(final)
+    try:
+        draft.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        # Another process has published the same content meanwhile.
+        return _rename_into_place(draft, final, manifest)
     fsync_path(final.parent)
     return Dataset(final, manifest)
 
@@ -183,8 +190,21 @@ def find_reusable(lake: Lake, room: str, *names: str, recipe: Recipe) -> Dataset
     Of several, the current one. A file that is missing or has another size makes a data set unusable.
     """
     folder = lake.room(room, *names)
+    for dataset in whole_datasets(lake, room, *names):
+        if dataset.manifest.recipe.digest == recipe.digest:
+            write_bytes_atomically(folder / HEAD, dataset.digest.encode())
+            return dataset
+    return None
+
+
+def whole_datasets(lake: Lake, room: str, *names: str) -> Iterator[Dataset]:
+    """All data sets of a name that can be read, the current one first.
+
+    A file that is missing or has another size makes a data set unusable.
+    """
+    folder = lake.room(room, *names)
     if not folder.is_dir():
-        return None
+        return
     head = folder / HEAD
     newest = head.read_text().strip() if head.is_file() else None
     candidates = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
@@ -193,10 +213,8 @@ def find_reusable(lake: Lake, room: str, *names: str, recipe: Recipe) -> Dataset
             manifest = read_manifest(candidate)
         except ManifestError:
             continue
-        if manifest.recipe.digest == recipe.digest and is_whole(candidate, manifest):
-            write_bytes_atomically(folder / HEAD, manifest.digest.encode())
-            return Dataset(candidate, manifest)
-    return None
+        if is_whole(candidate, manifest):
+            yield Dataset(candidate, manifest)
 
 
 def _names(manifest: Manifest) -> set[str]:

@@ -173,3 +173,38 @@ def test_the_funnel_is_a_picture_for_any_number_of_reasons() -> None:
     many = {"records": 40, "kept": 20, "rejected_by_reason": {f"rule_{n}": 2 for n in range(10)}}
     for by_source in ({}, {"a": many, "b": many | {"kept": 40, "rejected_by_reason": {}}}):
         assert draw_funnel(by_source).startswith(b"\x89PNG")
+
+
+def test_copies_of_a_test_record_that_came_late_stay(lake: Lake) -> None:
+    """What is left out because it was seen must not take what was trained on with it."""
+    trained = documents(lake, article(1), article(2))
+    build(lake, text=trained)
+    late = documents(lake, article(1), name="late", split="test")
+    corpus = build(lake, late=late, text=trained)
+    rejected = pl.read_parquet(corpus.path / "rejected/part-00000.parquet")
+    assert rejected.select("source", "reason").rows() == [("late", "held_out_but_seen")]
+    assert kept(corpus)["text"].to_list() == [article(1), article(2)]
+    assert set(kept(corpus)["split"]) == {"train"}
+
+
+def test_a_source_that_was_off_for_a_while_keeps_its_sides(lake: Lake) -> None:
+    one = documents(lake, *(article(number) for number in range(20)), name="one")
+    other = documents(lake, *(article(number) for number in range(100, 120)), name="other")
+    first = dict(kept(build(lake, one=one, other=other), "one").select("id", "split").iter_rows())
+    build(lake, other=other)
+    sources = {"one": make_source("one")}
+    config = CurateConfig(validation_share=0.9, filters=FilterConfig(groups={}))
+    again = build_corpus(Purpose.DOCUMENTS, {"one": one}, sources, lake=lake, config=config).dataset
+    assert dict(kept(again, "one").select("id", "split").iter_rows()) == first
+
+
+def test_half_a_number_is_no_number_that_stays(lake: Lake) -> None:
+    spaces = "头痛" * 996
+    corpus = build_corpus(
+        Purpose.DOCUMENTS,
+        {"text": documents(lake, article(1), f"{spaces}电话13812345678")},
+        {"text": make_source("text")},
+        lake=lake,
+    ).dataset
+    raw = pl.read_parquet(corpus.path / "rejected/part-00000.parquet")["raw"].item()
+    assert "1381" not in raw and len(raw) <= 2_000
