@@ -35,6 +35,9 @@ def _conditions(rule: Rule) -> str:
         conditions.append(f"{rule.minimum_units} units and more")
     if rule.minimum_lines:
         conditions.append(f"{rule.minimum_lines} lines and more")
+    if set(rule.limits) == {Language.OTHER}:
+        limit = rule.limits[Language.OTHER]
+        conditions.append(f"other languages alone: {limit.drop:g} drops, {limit.refine:g} refines")
     if not rule.conversations:
         conditions.append("not of conversations")
     return f" ({', '.join(conditions)})" if conditions else ""

@@ -43,11 +43,18 @@ LANGUAGE = (
         least=True,
     ),
     Rule(
-        name="language_v1/kana",
+        name="language_v2/kana",
         group="language",
         measure="kana",
-        what="share of kana in the letters: Japanese",
-        limits=limits((0.2, 0.05), (0.2, 0.05)),
+        what="share of kana in the letters: half of what Japanese prose has",
+        limits=all_languages(0.25, 0.05),
+    ),
+    Rule(
+        name="language_v1/foreign",
+        group="language",
+        measure="foreign",
+        what="share of letters that are neither Chinese nor Latin",
+        limits=MappingProxyType({Language.OTHER: Limit(drop=0.5, refine=0.3)}),
     ),
 )
 LENGTH = (
@@ -94,11 +101,12 @@ MEDICAL = (
         limits=all_languages(0, 0),
     ),
     Rule(
-        name="medical_v1/refusal",
+        name="medical_v2/refusal",
         group="medical",
         measure="refusal",
-        what="the answer starts with a refusal",
-        limits=all_languages(0, 0),
+        what="share of an answer that starts with a refusal in sentences that decline, send elsewhere, "
+        "ask for more or offer help",
+        limits=all_languages(0.6, 0),
     ),
     Rule(
         name="medical_v1/self_disclosure",
@@ -129,10 +137,10 @@ MEDICAL = (
         limits=all_languages(None, 0),
     ),
     Rule(
-        name="medical_v1/forum_boilerplate",
+        name="medical_v2/forum_boilerplate",
         group="medical",
         measure="boilerplate",
-        what="share of the answer (of the text, if there is none) in phrases of courtesy",
+        what="share of the letters of the answer (of the text, if there is none) in phrases of courtesy",
         limits=all_languages(0.8, 0.3),
     ),
     Rule(

@@ -21,18 +21,24 @@ SELF_DISCLOSURE = _any_of(
 _SORRY = r"(?:很|非常|十分|真的|我很|我非常|我)?(?:抱歉|对不起|不好意思|遗憾)"
 _CANNOT = (
     r"(?:无法|不能|不会|没有办法|没办法|没有能力|不可以|不便)[^，。！？,\n]{0,12}?"
-    r"(?:回答|提供|给出|完成|满足|诊断|执行|浏览|访问|协助|帮助|讨论|评价|评估|预测|确定|判断|理解|处理|查看|开具|推荐)"
+    r"(?:回答|提供|给出|完成|满足|诊断|执行|浏览|访问|协助|帮助|讨论|评价|评估|预测|确定|判断|理解|处理|查看|开具|推荐"
+    r"|建议|生成|看到|获取|知道|得知|了解|分析|解释|查询)"
 )
 _ABOUT_ITSELF = (
     rf"(?:(?:{_SORRY})[，,]?)?(?:作为|我(?:只|仅)?是){_ONE}[^，。！？,\n]{{0,10}}?{_MODEL}"
     r"[^。！？\n]{0,40}?"
 )
+_NOT_GIVEN = (
+    r"(?:您|你)(?:好像|似乎)?(?:并|还)?(?:没有|没|未)(?:能)?(?:向我)?(?:提供|给出|告诉|说明|上传|附上)"
+)
 REFUSAL = (
-    r"(?i)\A[\s\W]*(?:"
+    r"(?i)\A[\s\W]*(?:(?:您好|你好|(?:非常|十分)?感谢[^，,。！？\n]{0,12})[，,！!。\s]*(?:但是?)?)?(?:"
     + "|".join(
         (
             rf"{_SORRY}[^。！？\n]{{0,40}}?{_CANNOT}",
             rf"{_ABOUT_ITSELF}(?:无法|不能|不会|没有|不具备|不应|并不)",
+            rf"(?:我|目前)[^，。！？,\n]{{0,6}}?{_CANNOT}",
+            rf"(?:{_SORRY}[，,])?{_NOT_GIVEN}",
             r"(?:i(?:['’]| a)m )?(?:very |so |really )?(?:sorry|apologi[sz]e|afraid)\b[^.!?\n]{0,60}?"
             r"\b(?:can['’]?t|cannot|can not|unable|not able|don['’]t have)\b",
             rf"as an? {_MODEL_EN}\b[^.!?\n]{{0,20}}?"
@@ -44,6 +50,29 @@ REFUSAL = (
     + ")"
 )
 """An answer that starts by declining to answer."""
+_CLAUSE = r"(?:[^。！？!?.\n]|\.[0-9A-Za-z])*"
+DECLINING = (
+    rf"(?i){_CLAUSE}?(?:"
+    + "|".join(
+        (
+            rf"抱歉|对不起|{_CANNOT}|{_MODEL}",
+            _NOT_GIVEN,
+            r"(?:请|建议)[^。！？!?\n]{0,16}?(?:咨询|联系|询问|求助|查阅|查询|查找|查看|搜索|参考|访问|指定)",
+            r"(?:请|能否|可以|如果(?:您|你)(?:能|可以|愿意)?)[^。！？!?\n]{0,8}?(?:提供|告诉|描述|上传|补充)",
+            r"如(?:果)?(?:您|你)?(?:还)?有(?:任何|其他|其它|什么|别的|更多)",
+            r"(?:很)?(?:乐意|高兴|愿意)[^。！？!?\n]{0,12}?(?:帮助|协助|回答|解答|服务)|我可以回答"
+            r"|我(?:会|将)(?:尽力|更好|很)|我的(?:职责|任务|目的|目标)是|我专注于",
+            r"祝(?:您|你)",
+            rf"\b(?:sorry|apologi[sz]e|afraid|{_MODEL_EN})\b",
+            r"\bi (?:can['’]?t|cannot|can not|am unable|am not able|don['’]t have)\b",
+            r"\b(?:please|recommend|suggest|advise|should)\b[^.!?\n]{0,40}?"
+            r"\b(?:consult|contact|ask|speak|talk|see|visit|seek|provide)\b",
+            r"\b(?:let me know|feel free|happy to (?:help|assist))\b",
+        )
+    )
+    + rf"){_CLAUSE}"
+)
+"""A sentence that declines, sends elsewhere, asks for more or offers help: all that a mere refusal says."""
 
 _YOU = r"(?:您|你)?"
 BOILERPLATE = _any_of(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from medpipe.curate.filters import patterns as p
-from medpipe.curate.tier import _CONTACTS
+from medpipe.curate.tier import CONTACTS
 
 _TAIL, _HEAD = 80, 160
 """Characters in which an end or a beginning is looked for."""
@@ -17,8 +17,10 @@ _COURTESY = 1_000
 _STATEMENT = 220
 """Most visible characters of one statement."""
 _QUESTION = r"(?s)\A(?:\[(?:QUESTION|User)\]|Instruction:)(.*?)(?:\[(?:ANSWER|Assistant)\]|Output:)"
+_LETTER = r"[\p{L}\p{N}]"
+_SOME = 0.001
 _SENTENCE = r"[。！？!?]|\.(?:\s|\z)"
-_CONTACT = f"(?i){_CONTACTS}"
+_CONTACT = f"(?i){CONTACTS}"
 _SUSPECT = f"(?:{p.ADVERTISEMENT})|(?:{_CONTACT})"
 """One search for both. With still more patterns in it the search would be slower than all of them alone."""
 _WEB_PAGE = f"{p.LOREM_IPSUM}|{p.JAVASCRIPT}|{p.POLICY}"
@@ -54,7 +56,7 @@ def phrase_measures(
         "advertisement": _measured(suspects, text, lambda texts: texts.str.count_matches(p.ADVERTISEMENT)),
         "contact": _measured(suspects, text, _is(_CONTACT)),
         "replacement": _measured(shape["broken"] > 0, text, _is("\ufffd")),
-        "refusal": has_answer & head.str.contains(p.REFUSAL),
+        "refusal": _measured(has_answer & head.str.contains(p.REFUSAL), answer, _declining_share),
         "self_disclosure": text.str.contains(p.SELF_DISCLOSURE),
         "link": _measured(has_answer & head.str.contains(p.LINK), answer, _is(p.LINK)),
         "statement": _measured(is_short & (shape["answers"] == 0), text, _is(p.TRIPLE)),
@@ -83,8 +85,20 @@ def _is(pattern: str) -> Callable[[pl.Series], pl.Series]:
 
 
 def _boilerplate_share(texts: pl.Series) -> pl.Series:
-    rest = texts.str.replace_all(p.BOILERPLATE, "").str.len_chars()
-    return 1 - rest / texts.str.len_chars().cast(pl.Float64)
+    return _share_removed(texts, p.BOILERPLATE)
+
+
+def _declining_share(texts: pl.Series) -> pl.Series:
+    """Of answers that start with a refusal: more than 0, whatever else they say."""
+    return _share_removed(texts, p.DECLINING).clip(lower_bound=_SOME)
+
+
+def _share_removed(texts: pl.Series, pattern: str) -> pl.Series:
+    """Share of the letters and digits that stand in matches; marks between two matches belong to neither."""
+    rest = texts.str.replace_all(pattern, "").str.count_matches(_LETTER)
+    whole = texts.str.count_matches(_LETTER)
+    shares = 1 - rest / whole.cast(pl.Float64)
+    return shares.fill_nan(0.0)
 
 
 def _is_graph_question(texts: pl.Series) -> pl.Series:

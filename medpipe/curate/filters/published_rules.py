@@ -71,6 +71,14 @@ REPETITION = (
         limits=all_languages(0.5, 0.3),
         minimum_units=20,
     ),
+    Rule(
+        name="repetition_v1/answer",
+        group="repetition",
+        measure="answer_duplicate_10_gram",
+        what="share of the answer's characters in 10-grams that stood before in it (lists in short lines: 0)",
+        limits=limits((0.38, 0.25), None),
+        minimum_units=FEW_UNITS,
+    ),
 )
 GOPHER_QUALITY = (
     Rule(

@@ -47,6 +47,7 @@ def shape_measures(counts: NDArray[np.int64]) -> pl.DataFrame:
         "function_characters": _share(n[c.FUNCTION_CHARACTERS], n[kinds.HAN]),
         "han": _share(n[kinds.HAN], letters, of_nothing=np.nan),
         "latin": _share(latin, letters, of_nothing=np.nan),
+        "foreign": _share(letters - n[kinds.HAN] - latin, letters, of_nothing=np.nan),
         "kana": _share(n[kinds.KANA], letters, of_nothing=np.nan),
         "alphanumeric": _share(letters + n[kinds.DIGIT], visible),
         "symbols": _share(n[kinds.SYMBOL], visible),

@@ -106,9 +106,12 @@ def test_what_a_person_knows_to_be_broken_is_found(judged: pl.DataFrame) -> None
     cut = reason_of(r"医生询问：\s*\z")
     assert cut
     assert set(cut) == {"medical_v1/dangling_label"}
-    declined = reason_of(r"\[ANSWER\] 很抱歉，作为(?:一个)?(?:AI|人工智能)语言模型，我(?:无法|不能)")
-    assert declined
-    assert set(declined) == {"medical_v1/refusal"}
+    declining = (
+        r"\[ANSWER\] 很抱歉，作为(?:一个)?(?:AI|人工智能|智能)(?:语言模型|助手)，?我(?:无法|不能|没有)"
+    )
+    # Some answer all the same; those are kept, but no clean text.
+    assert set(reason_of(declining)) == {"medical_v2/refusal", None}
+    assert not judged.filter(pl.col("text").str.contains(declining))["refined"].any()
 
 
 def test_rejections_come_of_many_rules_and_none_rejects_much(judged: pl.DataFrame) -> None:

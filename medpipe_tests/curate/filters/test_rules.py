@@ -50,7 +50,8 @@ DROPPED: dict[str, tuple[str, str, str]] = {
     "encoding_v1/mojibake": ("zh", zh(94) + "锛鈥銆锛鐨鈥", zh(95) + "锛鈥銆锛鐨"),
     "language_v1/han": ("zh", en(60), en(60).replace("the", "好药").replace("of", "用法")),
     "language_v1/latin": ("en", en(45) + CYRILLIC, en(120) + CYRILLIC),
-    "language_v1/kana": ("zh", zh(70) + KANA[:22], zh(90) + KANA[:16]),
+    "language_v2/kana": ("zh", zh(70) + KANA[:28], zh(90) + KANA[:22]),
+    "language_v1/foreign": ("other", en(40) + CYRILLIC, en(120) + CYRILLIC),
     "length_v1/characters": ("zh", "头痛\n发热", "头痛\n发热。"),
     "length_v1/answer": ("zh", QUESTION, QUESTION + "三"),
     "length_v1/longest_word": ("zh", zh(700) + LONG[:1001], zh(700) + LONG[:1000]),
@@ -59,13 +60,13 @@ DROPPED: dict[str, tuple[str, str, str]] = {
         QUESTION + "http://example.org/q/1.html",
         QUESTION + "一天三次，见http://example.org/q/1.html",
     ),
-    "medical_v1/refusal": (
+    "medical_v2/refusal": (
         "zh",
-        QUESTION + "很抱歉，作为一个人工智能语言模型，我无法提供用药建议。",
-        QUESTION + "抱歉回复晚了。一天三次，饭后吃，漏服了不能补吃两次的量。",
+        QUESTION + "您好，很抱歉，作为一个人工智能语言模型，我无法提供用药建议。请咨询医生，祝您早日康复！",
+        QUESTION + "很抱歉，我无法提供用药建议。一般一天三次，饭后吃，漏服了不补吃两次的量，孕妇慎用。",
     ),
     "medical_v1/dangling_label": ("zh", zh(60) + "医生询问：", zh(60) + "医生询问：多久了？"),
-    "medical_v1/forum_boilerplate": (
+    "medical_v2/forum_boilerplate": (
         "zh",
         QUESTION + "感谢您的咨询，祝您早日康复！如果还有其他问题，可以随时咨询。",
         QUESTION + "一天三次饭后吃，孕妇慎用，忌酒。感谢您的咨询，祝您早日康复！",
@@ -74,6 +75,11 @@ DROPPED: dict[str, tuple[str, str, str]] = {
         "zh",
         zh(60) + "免费咨询热线4001234567，加微信领取，在线预约。",
         zh(1000) + "免费咨询热线4001234567，加微信领取，在线预约。",
+    ),
+    "repetition_v1/answer": (
+        "zh",
+        QUESTION.replace("？", "？" + zh(50, start=5000)) + zh(50) * 2,
+        QUESTION.replace("？", "？" + zh(50, start=5000)) + zh(50) + zh(50)[:30],
     ),
     "gopher_repetition_v1/top_2_gram": ("zh", between("甲乙", 2), between("甲乙", 3)),
     "gopher_repetition_v1/top_3_gram": ("zh", between("甲乙丙", 3), between("甲乙丙", 4)),
@@ -253,6 +259,29 @@ def test_a_text_that_breaks_a_rule_of_the_tier_is_kept_but_raw(rule: str) -> Non
 def test_every_rule_has_its_texts() -> None:
     unlimited = {"bad_words_v1/any", "gopher_quality_v1/too_many_words"}  # see test_judge
     assert {*DROPPED, *RAW, *REPEATING, *unlimited} == set(RULES)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_refusal"),
+    [
+        ("您没有提供图片。如果您提供图片，我才能回答。", True),
+        ("Sorry, as an AI language model I cannot diagnose you. Please consult a doctor.", True),
+        ("Sorry, I cannot see you. Take 1.5 g twice a day with food. Stop if a rash appears.", False),
+        ("抱歉回复晚了。一天三次，饭后吃，漏服了不能补吃两次的量。", False),
+    ],
+)
+def test_a_refusal_is_dropped_only_if_it_says_nothing_else(answer: str, is_refusal: bool) -> None:
+    assert (verdict(QUESTION + answer, "zh")["reason"] == "medical_v2/refusal") == is_refusal
+
+
+def test_marks_between_phrases_of_courtesy_are_no_content() -> None:
+    assert verdict(QUESTION + "不客气，祝早日康复。", "zh")["reason"] == "medical_v2/forum_boilerplate"
+
+
+def test_a_question_that_repeats_itself_and_a_list_do_not_condemn_the_answer() -> None:
+    asked_twice = QUESTION.replace("？", "？" + zh(40, start=5000) * 2) + zh(60)
+    alike = lines(*(f"药品{number}，用法：一日三次饭后温水送服。" for number in range(1, 7)))
+    assert "repetition_v1/answer" not in broken(asked_twice, "zh") | broken(QUESTION + alike, "zh")
 
 
 def survivors() -> Sequence[str]:
