@@ -1,4 +1,4 @@
-"""One corpus from many sources: exact duplicates removed across them, quality tiers, the split."""
+"""One corpus from many sources: judged, compared, split and cleaned; `findings` and `corpus` lead in."""
 
 CODE_VERSION = "3"
 """Raise it when the same input gives another corpus."""

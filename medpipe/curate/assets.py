@@ -225,18 +225,21 @@ def _build_corpus_asset(
 
 _DESCRIPTIONS = {
     Purpose.DOCUMENTS: (
-        "The pretraining corpus: documents of all sources and conversations rendered as text, exact "
-        "duplicates removed across sources by content key, then split by key."
+        "The pretraining corpus: documents of all sources and conversations rendered as text, filtered, "
+        "without duplicates, near-duplicates and exam items, personal data replaced; what belongs together "
+        "stands on one side of the split."
     ),
     Purpose.CONVERSATIONS: (
-        "Conversations of all sources for supervised fine-tuning, without exact duplicates, split by key."
+        "Conversations of all sources for supervised fine-tuning: filtered, without duplicates and exam "
+        "items, personal data replaced, split as the documents are."
     ),
     Purpose.EXAMS: (
         "Exam items of all sources that a model is measured with, without exact duplicates, as their "
         "publishers split them; what repeats one of them is kept out of all other data sets."
     ),
     Purpose.PREFERENCES: (
-        "Preference pairs of all sources for reward modelling, without exact duplicates, split by key."
+        "Preference pairs of all sources for reward modelling: without duplicates and exam items, personal "
+        "data replaced, split as the documents are."
     ),
 }
 
