@@ -1,6 +1,6 @@
 """`corpus/*`: one corpus of every kind, without duplicates, split into train and validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -23,7 +23,7 @@ from medpipe.curate import CODE_VERSION
 from medpipe.curate.defaults import MINIMUM_CHARACTERS, MINIMUM_DOCUMENTS, VALIDATION_SHARE
 from medpipe.curate.licences import LicenceConfig, LicencePurpose, gate
 from medpipe.curate.near_duplicates.config import NearDuplicateConfig
-from medpipe.curate.purposes import Purpose
+from medpipe.curate.purposes import Purpose, kept_parts
 from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
 from medpipe.lake.parquet import scan_parts
@@ -127,7 +127,9 @@ def _build_corpus_asset(
             ),
         ],
     )
-    def corpus(context: dg.AssetExecutionContext, config: CorpusConfig) -> dg.MaterializeResult:
+    def corpus(
+        context: dg.AssetExecutionContext, config: CorpusConfig
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         import polars as pl
 
         from medpipe.curate.card import MARKDOWN
@@ -143,8 +145,18 @@ def _build_corpus_asset(
                 catalog=catalog,
                 config=stated,
             )
+            licences = dg.AssetCheckResult(
+                check_name=LICENCES,
+                passed=allowed.passed,
+                description=allowed.message(),
+                metadata={
+                    "purpose": stated.purpose.value,
+                    "warnings": "\n".join(allowed.warnings) or "none",
+                },
+            )
             if not allowed.passed:
                 # Before anything is built: what is downstream reads the current corpus, whoever made it.
+                yield licences
                 raise dg.Failure(description=allowed.message(), allow_retries=False)
             built = build_corpus(
                 purpose,
@@ -158,11 +170,11 @@ def _build_corpus_asset(
             )
         facts = built.dataset.manifest.facts
         schema = record_columns(kind)
-        parts = [path for path in built.dataset.files("*/part-*.parquet") if path.parent.name != "rejected"]
+        parts = kept_parts(built.dataset)
         records = scan_parts(parts, schema=schema)
         keys = records.select("content_key", "split").collect()
         splits = dict(keys.group_by("split").len().iter_rows())
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             data_version=dg.DataVersion(built.dataset.digest),
             metadata={
                 **dataset_metadata(built.dataset, reused=built.reused),
@@ -201,15 +213,7 @@ def _build_corpus_asset(
                     passed=keys["content_key"].n_unique() == keys.height,
                     metadata={"records": keys.height},
                 ),
-                dg.AssetCheckResult(
-                    check_name=LICENCES,
-                    passed=allowed.passed,
-                    description=allowed.message(),
-                    metadata={
-                        "purpose": stated.purpose.value,
-                        "warnings": "\n".join(allowed.warnings) or "none",
-                    },
-                ),
+                licences,
                 dg.AssetCheckResult(
                     check_name=BOTH_SPLITS,
                     passed=purpose is Purpose.EXAMS

@@ -24,7 +24,7 @@ from medpipe.curate.decide import EXACT_DUPLICATE
 from medpipe.curate.filters import FILTERS_VERSION
 from medpipe.curate.findings import CORPUS, Findings, find_out
 from medpipe.curate.privacy.scrub import scrub
-from medpipe.curate.purposes import Purpose
+from medpipe.curate.purposes import REJECTED, Purpose
 from medpipe.curate.repeated_passages import find_repeated_passages
 from medpipe.lake.dataset import Built, Dataset, Draft, find_reusable, publish
 from medpipe.lake.digest import FrameDigest, digest_value
@@ -35,7 +35,6 @@ from medpipe.records.keys import joined_content
 from medpipe.records.kinds import rejected_columns
 
 BATCH_ROWS = 4096
-REJECTED = "rejected"
 REVIEW = "review"
 ONLY_BOILERPLATE = "only_repeated_passages"
 _RAW_CHARACTERS = 2000

@@ -14,7 +14,7 @@ from medpipe.curate.decide import decide, marked, read_judgements
 from medpipe.curate.exam_search import ExamSearch
 from medpipe.curate.judgement import build_judgement
 from medpipe.curate.near_duplicates.overlap import count_overlap
-from medpipe.curate.purposes import Purpose
+from medpipe.curate.purposes import Purpose, kept_parts
 from medpipe.curate.split import groups, sides
 from medpipe.lake.dataset import Dataset, whole_datasets
 from medpipe.lake.layout import Lake
@@ -111,8 +111,7 @@ def _earlier(lake: Lake) -> pl.DataFrame:
     tables = [pl.DataFrame(schema={"content_key": pl.String, "split": pl.String})]
     for purpose in Purpose:
         for dataset in [] if purpose is Purpose.EXAMS else whole_datasets(lake, CORPUS, purpose.value):
-            for part in dataset.files("*/part-*.parquet"):
-                if part.parent.name != "rejected":
-                    keys = pl.read_parquet(part, columns=["content_key", "split"])
-                    tables.append(keys.with_columns(pl.col("split").cast(pl.String)))
+            for part in kept_parts(dataset):
+                keys = pl.read_parquet(part, columns=["content_key", "split"])
+                tables.append(keys.with_columns(pl.col("split").cast(pl.String)))
     return pl.concat(tables).unique()

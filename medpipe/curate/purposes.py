@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 import polars as pl
 
@@ -12,6 +13,9 @@ from medpipe.lake.parquet import scan_parts
 from medpipe.normalize.templates import render_conversations
 from medpipe.records.keys import joined_content
 from medpipe.records.kinds import Kind, Tier, record_columns
+
+REJECTED = "rejected"
+"""Folder of what was left out, beside those of the sources."""
 
 
 class Purpose(StrEnum):
@@ -69,6 +73,11 @@ _KINDS = {
     Purpose.PREFERENCES: Kind.PREFERENCE,
     Purpose.EXAMS: Kind.EXAM_ITEM,
 }
+
+
+def kept_parts(corpus: Dataset) -> list[Path]:
+    """The files of a data set of the corpus that hold its records, without what was rejected."""
+    return [path for path in corpus.files("*/part-*.parquet") if path.parent.name != REJECTED]
 
 
 def scan_records(source: Source, normalized: Dataset) -> pl.LazyFrame:

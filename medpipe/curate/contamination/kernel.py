@@ -7,20 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medpipe.curate.mixing import mix
 from medpipe.records.utf8 import compiled
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
 _BIT, _ONE = np.uint64(63), np.uint64(1)
-
-
-@compiled
-def mix(value: np.uint64) -> np.uint64:
-    """Spreads a rolling hash over all bits (the finaliser of SplitMix64, which is one to one)."""
-    value = (value ^ (value >> _SHIFT_1)) * _MIX_1
-    value = (value ^ (value >> _SHIFT_2)) * _MIX_2
-    return value ^ (value >> _SHIFT_3)
 
 
 @compiled

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medpipe.curate.near_duplicates.shingle_kernel import mix
+from medpipe.curate.mixing import mix
 from medpipe.records.utf8 import compiled
 
 _BYTE_BITS = np.uint64(8)

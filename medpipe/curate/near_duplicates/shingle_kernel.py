@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medpipe.curate.mixing import mix
 from medpipe.records.fold_kernel import (
     _KEPT,
     _NUMBER,
@@ -28,19 +29,9 @@ from medpipe.records.fold_kernel import (
 from medpipe.records.utf8 import compiled, decode
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-_FIRST_FACTOR, _SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_FIRST_SHIFT, _SECOND_SHIFT, _THIRD_SHIFT = np.uint64(30), np.uint64(27), np.uint64(31)
 _NOTHING, _ONE = np.uint64(0), np.uint64(1)
 _IDEOGRAPHS = 0x2E80
 """From here on scripts are written without spaces: each character counts as a word."""
-
-
-@compiled
-def mix(value: np.uint64) -> np.uint64:
-    """SplitMix64's finaliser: each bit of the input changes about half of the output's bits."""
-    value = (value ^ (value >> _FIRST_SHIFT)) * _FIRST_FACTOR
-    value = (value ^ (value >> _SECOND_SHIFT)) * _SECOND_FACTOR
-    return value ^ (value >> _THIRD_SHIFT)
 
 
 @compiled

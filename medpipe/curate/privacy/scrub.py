@@ -24,6 +24,7 @@ from medpipe.curate.privacy.spans import Span, find_spans
 
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff]")
 _LATIN = re.compile("[A-Za-z]")
+_MOST_PASSES = 10
 _LATIN_A_HAN = 4
 """Latin letters that say about as much as one Chinese character."""
 _JUDGED = 10_000
@@ -65,14 +66,18 @@ def scrub(
     rows: list[dict[str, str | int]] = []
     chosen = tuple(RULES) if config.rules is None else config.rules
     for position, text, narrow, rules in _candidates(texts, chosen):
-        spans = find_spans(narrow, rules)
-        if not spans:
-            continue
-        found[position] = _replaced(text, spans)
-        counts.update(span.rule for span in spans)
-        if config.review_per_rule:
-            record = str(position) if ids is None else str(ids[position])
-            rows += review_rows(text, spans, record=record, position=position, context=config.review_context)
+        # Again until nothing is found: a placeholder can bare a number that had letters before it.
+        for _ in range(_MOST_PASSES):
+            if not (spans := find_spans(narrow, rules)):
+                break
+            counts.update(span.rule for span in spans)
+            if config.review_per_rule:
+                record = str(position) if ids is None else str(ids[position])
+                rows += review_rows(
+                    text, spans, record=record, position=position, context=config.review_context
+                )
+            text = found[position] = _replaced(text, spans)
+            narrow = narrow_texts(pl.Series([text])).item()
     review = sample_review([pl.DataFrame(rows, schema=SCHEMA)], per_rule=config.review_per_rule)
     ordered = {name: counts[name] for name in RULES if counts[name]}
     return Scrubbed(_with_rows(texts, found), ordered, review)
