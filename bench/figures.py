@@ -40,14 +40,18 @@ def show() -> None:
         row = Figure(**json.loads(line))
         table.add_row(
             row.figure,
-            f"{row.medpipe:,.0f}",
-            f"{row.peer:,.0f}",
+            _number(row.medpipe),
+            _number(row.peer),
             row.peer_name,
             row.unit,
-            f"{row.ratio:.2f}",
+            f"{row.ratio:.2f}" if row.ratio else "",
             row.target,
         )
     Console().print(table)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"
 
 
 if __name__ == "__main__":

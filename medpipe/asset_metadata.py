@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -59,17 +59,20 @@ def table_schema(schema: pl.Schema) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name=name, type=str(dtype)) for name, dtype in schema.items()])
 
 
-def _preview_cell(value: Any) -> str | int | float | bool | None:
+def _preview_cell(value: Any, clean: Callable[[str], str]) -> str | int | float | bool | None:
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = _LONG_NUMBER.sub(lambda match: "*" * len(match.group()), str(value))
+    text = _LONG_NUMBER.sub(lambda match: "*" * len(match.group()), clean(str(value)))
     return text if len(text) <= PREVIEW_CHARACTERS else text[:PREVIEW_CHARACTERS] + "…"
 
 
-def preview(parts: list[Path], *, schema: pl.Schema, columns: list[str]) -> dg.MetadataValue[Any]:
-    """The first rows of a table, cells cut and long digit runs masked."""
+def preview(
+    parts: list[Path], *, schema: pl.Schema, columns: list[str], clean: Callable[[str], str] = str
+) -> dg.MetadataValue[Any]:
+    """The first rows of a table: cells cleaned, cut, and long digit runs masked."""
     frame = scan_parts(parts, schema=schema).select(columns).head(PREVIEW_ROWS).collect()
-    return facts_table([{k: _preview_cell(v) for k, v in row.items()} for row in frame.iter_rows(named=True)])
+    rows = frame.iter_rows(named=True)
+    return facts_table([{name: _preview_cell(value, clean) for name, value in row.items()} for row in rows])
 
 
 def facts_table(rows: list[dict[str, Any]]) -> dg.MetadataValue[Any]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from medpipe.cli_output import AsJson, print_json
+from medpipe.lineage_cli import batch, forget, trace
 from medpipe.settings import Settings
 from medpipe.sources_cli import sources_app
 from medpipe.tokens_cli import tokens_app
@@ -47,6 +48,8 @@ plan_app = typer.Typer(no_args_is_help=True, help="Stage plans.")
 app.add_typer(sources_app, name="sources")
 app.add_typer(tokens_app, name="tokens")
 app.add_typer(plan_app, name="plan")
+for _command in (trace, batch, forget):
+    app.command()(_command)
 
 
 def _in_words(error: ValueError | OSError) -> str:

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import disease_records, figures, plain_python, sides
+from bench import disease_records, figures, near_duplicates, plain_python, sides, text, tokenise
 from bench.disease_records import EMPTY_EVERY, INPUTS, Input, write_records
 from bench.figures import Figure
+from bench.inputs import Inputs, make_inputs
+from bench.planted import quality
+from bench.rounds import has_peer, run
+from bench.text import HARD, NEGATIVE, POSITIVE, Planted
 from medpipe.catalog.layouts import FieldsLayout
 from medpipe.normalize.clean import clean_text
 from medpipe.normalize.extracted import Batch
@@ -91,3 +95,71 @@ def test_figures_are_kept_a_line_each_and_shown(
     figures.show()
     shown = capsys.readouterr().out
     assert "a figure" in shown and "5.00" in shown and "1.02" in shown
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    shared_data("bentsao")
+    return make_inputs(tmp_path_factory.mktemp("bench") / "text", megabytes=0.3, pairs=30, vocabulary=600)
+
+
+def test_copies_are_no_near_duplicates() -> None:
+    shared_data("bentsao")
+    texts = text.published_texts()[:300]
+    made = [list(text.copies(texts, seed=seed)) for seed in (5, 6)]
+    assert [len(each) for each in made] == [300, 300]
+    for ours, theirs in ((list(texts), made[0]), (list(texts), made[1]), (made[0], made[1])):
+        assert max(text.similarity(one, other) for one, other in zip(ours, theirs, strict=True)) < 0.7
+    assert list(text.copies(texts, seed=5)) == made[0]
+
+
+@pytest.mark.slow
+def test_planted_pairs_are_as_similar_as_stated(inputs: Inputs) -> None:
+    lines = [orjson.loads(line) for name in text.FILES for line in (inputs.raw / name).open()]
+    by_id = {line["id"]: line["text"] for line in lines}
+    planted = text.read_planted(inputs.raw)
+    assert len(by_id) == len(lines) == inputs.facts["documents"] and len(planted) == 45
+    for number, pair in enumerate(planted):
+        bounds = POSITIVE if number < 30 else HARD if number < 35 else NEGATIVE
+        assert bounds[0] <= pair.similarity <= bounds[1]
+        assert pair.similarity == text.similarity(by_id[pair.one], by_id[pair.other])
+
+
+def test_similarity_is_that_of_sets_of_shingles() -> None:
+    assert text.similarity("ABCDEF", "a，b c.d e f") == 1
+    assert text.similarity("abcdef", "abcdex") == 1 / 3
+    assert text.similarity("abcde", "fghij") == 0
+
+
+def test_quality_counts_pairs_below_the_threshold_against_precision() -> None:
+    planted = [Planted("a", "b", 0.9), Planted("c", "d", 0.85), Planted("e", "f", 0.6)]
+    texts = dict.fromkeys("abcde", "甲乙丙丁戊己庚") | {"f": "子丑寅卯辰巳午"}
+    found = quality({"a": 1, "b": 1, "e": 2, "f": 2, "c": 3, "d": 4}, planted, texts)
+    assert (found.recall, found.precision) == (1 / 2, 1 / 2)
+    assert (found.near_duplicates, found.others, found.clusters) == (2, 1, 4)
+    assert found.pairs == 1 / 2
+
+
+@pytest.mark.slow
+def test_all_sides_write_the_same_ids(inputs: Inputs, tmp_path: Path) -> None:
+    digests = {}
+    for side in tokenise.sides(1):
+        if side.name.startswith("datatrove") and not has_peer("datatrove"):
+            continue
+        output = tmp_path / side.module
+        output.mkdir()
+        done = run(side, inputs.folder, output)
+        digests[side.name] = (
+            tokenise.token_digest(output) if side.name == "medpipe" else tokenise.digest_of(done["files"])
+        )
+    assert len(digests) >= 2 and len(set(digests.values())) == 1
+
+
+@pytest.mark.slow
+def test_medpipe_finds_what_was_planted(inputs: Inputs, tmp_path: Path) -> None:
+    run(near_duplicates.sides(1)[0], inputs.folder, tmp_path)
+    ids, texts = near_duplicates.read_texts(inputs)
+    clusters = near_duplicates.clusters_of(tmp_path, inputs, ids)
+    found = quality(clusters, text.read_planted(inputs.raw), texts)
+    assert found.near_duplicates == 30
+    assert found.recall >= 0.9 and found.precision >= 0.9

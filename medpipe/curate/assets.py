@@ -1,7 +1,7 @@
 """`corpus/*`: one corpus of every kind, without duplicates, split into train and validation."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -20,8 +20,16 @@ from medpipe.asset_metadata import (
 )
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
-from medpipe.curate.defaults import MINIMUM_CHARACTERS, MINIMUM_DOCUMENTS, VALIDATION_SHARE
-from medpipe.curate.licences import LicenceConfig, LicencePurpose, gate
+from medpipe.curate.contamination.config import ContaminationConfig
+from medpipe.curate.defaults import (
+    MINIMUM_CHARACTERS,
+    MINIMUM_DOCUMENTS,
+    PASSAGE_CHARACTERS,
+    PASSAGE_DOCUMENTS,
+    PASSAGE_SHARE,
+    VALIDATION_SHARE,
+)
+from medpipe.curate.licences import LicencePurpose, gate
 from medpipe.curate.near_duplicates.config import NearDuplicateConfig
 from medpipe.curate.purposes import Purpose, kept_parts
 from medpipe.lake.dataset import current
@@ -48,8 +56,33 @@ class CorpusConfig(Rebuild):
     """A domain with this many records has at least one held-out record."""
     minimum_characters: int = Field(default=MINIMUM_CHARACTERS)
     """Shorter texts are rejected; characters other than spaces."""
+    filters: dict[str, Any] = Field(default={})
+    """Changes to filters, by rule: `off`, `tier` (it rejects nothing), a number (another limit to drop), or
+    by language a number or `{drop: …, refine: …}`; by group of rules: `off`. The card lists all rules."""
+    bad_words: list[str] = Field(default=[])
+    """Texts with one of these are rejected."""
+    near_duplicates: bool = Field(default=True)
+    """Whether only the best of near-duplicates stays."""
     similarity: float = Field(default=NearDuplicateConfig().similarity)
-    """Texts that share so much of their n-grams (Jaccard) are near-duplicates; the best of them stays."""
+    """Texts that share so much of their n-grams (Jaccard) are near-duplicates."""
+    contamination: bool = Field(default=True)
+    """Whether texts that repeat exam items are left out."""
+    exam_characters: int = Field(default=ContaminationConfig().characters)
+    """A Chinese text repeats an item if it shares so many characters in a row with it."""
+    exam_words: int = Field(default=ContaminationConfig().words)
+    """Any other text, if it shares so many words in a row."""
+    privacy: bool = Field(default=True)
+    """Whether personal data is replaced."""
+    privacy_rules: list[str] = Field(default=[])
+    """Versioned names of the privacy rules to apply; all if empty."""
+    repeated_passages: bool = Field(default=False)
+    """Whether boilerplate is taken out of documents; the facts of the data set show what it was."""
+    passage_characters: int = Field(default=PASSAGE_CHARACTERS)
+    """Least number of letters of a line or sentence that is boilerplate."""
+    passage_documents: int = Field(default=PASSAGE_DOCUMENTS)
+    """It stands in more documents of a source than this,"""
+    passage_share: float = Field(default=PASSAGE_SHARE)
+    """and in a larger share of them than this."""
     licence_purpose: str = Field(default=LicencePurpose.RESEARCH.value)
     """What the corpus is for: `research` or `commercial`; a source that it does not allow stops the build."""
     allow_licences: list[str] = Field(default=[])
@@ -58,33 +91,14 @@ class CorpusConfig(Rebuild):
     """Ids of sources whose terms you have cleared for the purpose."""
 
     def curation(self) -> "CurateConfig":
-        """The settings that change records."""
-        from medpipe.curate.config import CurateConfig
-
-        return CurateConfig(
-            validation_share=self.validation_share,
-            minimum_documents=self.minimum_documents,
-            minimum_characters=self.minimum_characters,
-            near_duplicates=NearDuplicateConfig(similarity=self.similarity),
-        )
-
-    def licences(self) -> LicenceConfig:
-        """What is stated about licences.
+        """The settings of the build.
 
         Raises:
-            ValueError: there is no such purpose.
+            ValueError: a setting is wrong; says which, and what it may be.
         """
-        try:
-            purpose = LicencePurpose(self.licence_purpose)
-        except ValueError:
-            raise ValueError(
-                f"licence_purpose is '{self.licence_purpose}'; say {' or '.join(LicencePurpose)}"
-            ) from None
-        return LicenceConfig(
-            purpose=purpose,
-            allow_licences=tuple(self.allow_licences),
-            accepted_sources=tuple(self.accepted_sources),
-        )
+        from medpipe.curate.form import curation_of
+
+        return curation_of(self.model_dump(exclude={"force"}))
 
 
 def _build_corpus_asset(
@@ -134,11 +148,15 @@ def _build_corpus_asset(
 
         from medpipe.curate.card import MARKDOWN
         from medpipe.curate.corpus import build_corpus
+        from medpipe.curate.licence_statements import check_statements
         from medpipe.curate.near_duplicates.overlap import OVERLAP, draw_overlap, overlap_matrix
         from medpipe.curate.plots import draw_funnel
+        from medpipe.curate.privacy.scrub import scrub
 
         with plain_failures():
-            stated = config.licences()
+            settings = config.curation()
+            stated = settings.licences
+            check_statements(stated, [*sources, *catalog])
             allowed = gate(
                 [source for source in sources if purpose.takes(source)],
                 stated.purpose,
@@ -163,7 +181,7 @@ def _build_corpus_asset(
                 {source.id: current(lake, "normalized", source.id) for source in sources},
                 {source.id: source for source in sources},
                 lake=lake,
-                config=config.curation(),
+                config=settings,
                 catalog=catalog,
                 force=config.force,
                 progress=context.log.info,
@@ -196,6 +214,14 @@ def _build_corpus_asset(
                     caption="near-duplicates that sources share",
                 ),
                 "personal data replaced": reasons_table(facts["privacy"]),
+                "repeated passages": facts_table(
+                    [
+                        {"source": source, **passage}
+                        for source, facts_of in facts["by_source"].items()
+                        for passage in facts_of.get("repeated_passages", {}).get("passages", [])
+                    ]
+                ),
+                "licence purpose": facts["licence_purpose"],
                 "data card": dg.MetadataValue.path((built.dataset.path / MARKDOWN).as_posix()),
                 "rejected by reason": reasons_table(facts["rejected_by_reason"]),
                 "by domain": facts_table(
@@ -205,6 +231,7 @@ def _build_corpus_asset(
                     parts,
                     schema=schema,
                     columns=["source", "lang", "domain", "split", *content_columns(kind)],
+                    clean=lambda text: str(scrub(pl.Series([text])).texts.item()),
                 ),
             },
             check_results=[

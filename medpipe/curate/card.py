@@ -11,9 +11,13 @@ import polars as pl
 
 from medpipe.catalog.source import Source
 from medpipe.curate.config import CurateConfig
-from medpipe.curate.data_card import DataCard, FilterFacts, Overlap, build_card, source_facts
+from medpipe.curate.contamination.exams import is_exam_source
+from medpipe.curate.data_card import DataCard, FilterFacts, Overlap, PassageFacts, build_card, source_facts
+from medpipe.curate.filters.describe import configured_limits
 from medpipe.curate.filters.registry import RULES
-from medpipe.curate.licences import LicencePurpose, gate
+from medpipe.curate.judgement import TOO_SHORT
+from medpipe.curate.licence_statements import unknown_parents
+from medpipe.curate.licences import gate
 from medpipe.curate.purposes import Purpose, scan_records
 from medpipe.lake.dataset import Dataset
 
@@ -46,17 +50,16 @@ def card_of(
     *,
     catalog: Sequence[Source],
 ) -> DataCard:
-    """The card of one data set of the corpus.
-
-    The licences are told as for research; the licence gate of a build says what its own purpose allows.
-    """
+    """The card of one data set of the corpus, with the settings that it was really built with."""
     counted = facts["by_source"]
     splits: Counter[str] = Counter()
     for counts in facts["by_domain"].values():
         splits.update(counts)
+    stated = config.licences
     return build_card(
         f"corpus/{purpose.value}",
-        gate=gate([sources[name] for name in counted], LicencePurpose.RESEARCH, catalog=catalog),
+        gate=gate([sources[name] for name in counted], stated.purpose, catalog=catalog, config=stated),
+        cleared={"licences": stated.allow_licences, "sources": stated.accepted_sources},
         sources=[
             source_facts(
                 sources[name],
@@ -64,40 +67,105 @@ def card_of(
                 records=of["records"],
                 kept=of["kept"],
                 rejected=of["rejected_by_reason"],
+                unknown_parents=unknown_parents(sources[name], catalog or tuple(sources.values())),
             )
             for name, of in counted.items()
         ],
         languages=facts["by_language"],
         domains={domain: sum(counts.values()) for domain, counts in facts["by_domain"].items()},
         splits=splits,
+        split_rule=_split_rule(purpose, config),
         tiers=facts.get("by_tier"),
-        filters=[
-            FilterFacts(
-                name=rule.name,
-                measures=rule.what,
-                thresholds={
-                    language.value: limit.model_dump(exclude_none=True)
-                    for language, limit in rule.limits.items()
-                },
-                reference=rule.source or None,
-            )
-            for rule in RULES.values()
-        ],
-        privacy=facts["privacy"],
+        filters=_filters(purpose, config),
+        privacy=_privacy(purpose, facts, config),
         deduplication={
             "exact": "content key",
             "near": None
-            if config.near_duplicates is None
+            if config.near_duplicates is None or purpose is Purpose.EXAMS
             else config.near_duplicates.model_dump(mode="json"),
-            "passages removed": facts["passages_removed"],
         },
+        repeated_passages=_repeated_passages(purpose, facts, config),
+        passages=[
+            PassageFacts(source=name, **passage)
+            for name, of in counted.items()
+            for passage in of.get("repeated_passages", {}).get("passages", ())
+        ],
         overlaps=[
             Overlap(source=row["source"], other=row["other"], records=row["documents"], kind="near")
             for row in facts["overlap"]
             if row["source"] != row["other"]
         ],
-        contamination={} if config.contamination is None else config.contamination.model_dump(mode="json"),
+        contamination=_contamination(purpose, normalized, sources, config),
+        limits=_LIMITS,
     )
+
+
+_LIMITS = (
+    "Names of persons and postal addresses in texts are not looked for.",
+    "A telephone number of a fixed line is found only beside a word that says what it is.",
+    "Licences are those that the catalog knows; a source may hold texts of others.",
+)
+_JUDGED = (Purpose.DOCUMENTS, Purpose.CONVERSATIONS)
+
+
+def _split_rule(purpose: Purpose, config: CurateConfig) -> dict[str, Any]:
+    if purpose is Purpose.EXAMS:
+        return {"rule": "as their publishers split them"}
+    return {
+        "rule": "groups of equal, similar and related records, by what publishers hold out, else by a draw "
+        "on the smallest content key; a side never changes",
+        "validation_share": config.validation_share,
+        "minimum_documents": config.minimum_documents,
+    }
+
+
+def _filters(purpose: Purpose, config: CurateConfig) -> list[FilterFacts]:
+    length = FilterFacts(
+        name=TOO_SHORT,
+        measures="characters other than spaces",
+        thresholds={"least": config.minimum_characters},
+    )
+    return [length] + [
+        FilterFacts(
+            name=rule.name,
+            measures=rule.what,
+            thresholds=dict(configured_limits(rule, config.filters)),
+            reference=rule.source or None,
+        )
+        for rule in (RULES.values() if purpose in _JUDGED else ())
+    ]
+
+
+def _privacy(purpose: Purpose, facts: Mapping[str, Any], config: CurateConfig) -> dict[str, int]:
+    if config.privacy is None or purpose is Purpose.EXAMS:
+        return {}
+    from medpipe.curate.privacy.rules import RULES as PRIVACY_RULES
+
+    counts: dict[str, int] = facts["privacy"]
+    return dict.fromkeys(config.privacy.rules or PRIVACY_RULES, 0) | counts
+
+
+def _repeated_passages(purpose: Purpose, facts: Mapping[str, Any], config: CurateConfig) -> dict[str, Any]:
+    if purpose is not Purpose.DOCUMENTS:
+        return {}
+    if config.repeated_passages is None:
+        return {"state": "left in"}
+    return config.repeated_passages.model_dump(mode="json") | {"removed": facts["passages_removed"]}
+
+
+def _contamination(
+    purpose: Purpose,
+    normalized: Mapping[str, Dataset],
+    sources: Mapping[str, Source],
+    config: CurateConfig,
+) -> dict[str, Any]:
+    if purpose is Purpose.EXAMS:
+        return {}
+    if config.contamination is None:
+        return {"state": "not looked for"}
+    return config.contamination.model_dump(mode="json") | {
+        "exams": [name for name in sorted(normalized) if is_exam_source(sources[name])],
+    }
 
 
 def _revision(source: Source, normalized: Dataset) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from medpipe.curate.privacy.config import PrivacyConfig
 from medpipe.curate.privacy.review import SCHEMA, sample_review
 from medpipe.curate.privacy.scrub import scrub
-from medpipe.curate.repeated_passages import RepeatedPassagesConfig, remove_repeated
+from medpipe.curate.repeated_passages import (
+    RepeatedPassagesConfig,
+    find_repeated_passages,
+    remove_repeated,
+)
 
 _NAMES = ("role", "label")
 """Fields inside turns and options that are names and no text."""
@@ -62,12 +66,78 @@ def _put_back(column: pl.Series, lists: pl.DataFrame) -> pl.Series:
     return joined.select(pl.coalesce(column.name, "before").alias(column.name)).to_series().cast(column.dtype)
 
 
-def without_repeated(
-    records: pl.DataFrame, repeated: NDArray[np.uint64], *, config: RepeatedPassagesConfig
-) -> tuple[pl.DataFrame, int]:
-    """Documents without the boilerplate of their source, and how many passages were removed.
+ONLY_BOILERPLATE = "only_repeated_passages"
+"""Reason for documents of which too little is left without the boilerplate of their source."""
+_MOST_SHOWN = 20
+_UNANSWERED = (
+    r"(?:\[(?i:question|answer|user|assistant)\]|(?m:^(?:Instruction|Output):))"
+    r"\s*(?:\[(?i:question|answer|user|assistant)\]|\nOutput:|\z)"
+)
+"""A role marker with nothing behind it."""
 
-    A document of which nothing is left has an empty text.
-    """
-    removed = remove_repeated(records["text"], repeated, config=config)
-    return records.with_columns(removed.texts.alias("text")), int(removed.counts.sum())
+
+class PassageRemoval:
+    """Takes the boilerplate of one source out of its documents, and counts it."""
+
+    def __init__(
+        self,
+        documents: pl.LazyFrame,
+        *,
+        counted: pl.Series,
+        folder: Path,
+        config: RepeatedPassagesConfig,
+        minimum_characters: int,
+    ) -> None:
+        """Finds the boilerplate.
+
+        Args:
+            documents: all documents of the source; column `text`.
+            counted: Boolean, row for row: those that are kept so far. Duplicates must not be among them, so
+                that what is copied often is not taken for boilerplate.
+            folder: for temporary files.
+            config: what boilerplate is.
+            minimum_characters: least length of what is left of a document, spaces not counted.
+        """
+        self._repeated = find_repeated_passages(documents, folder=folder, counted=counted, config=config)
+        self._config = config
+        self._least = minimum_characters
+        self._removed: Counter[int] = Counter()
+        self._shown: dict[int, str] = {}
+
+    def remove(self, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Documents without boilerplate, and those that are rejected for it, as they were.
+
+        Returns:
+            The columns of `records`; the second table has `reason` and `detail`, too. A document is rejected
+            if it becomes shorter than the least length, or if a turn of a conversation becomes empty.
+        """
+        found = remove_repeated(records["text"], self._repeated.hashes, config=self._config)
+        for value, passage, removed in found.passages.iter_rows():
+            self._removed[value] += removed
+            self._shown.setdefault(value, passage)
+        text = pl.lit(found.texts)
+        is_too_little = (text.str.count_matches(r"\S") < self._least) | text.str.contains(_UNANSWERED)
+        is_lost = records.select(is_lost=pl.lit(found.counts > 0) & is_too_little)["is_lost"]
+        lost = records.filter(is_lost).with_columns(
+            reason=pl.lit(ONLY_BOILERPLATE), detail=pl.lit(None, dtype=pl.String)
+        )
+        return records.with_columns(found.texts.alias("text")).filter(~is_lost), lost
+
+    def facts(self) -> dict[str, Any]:
+        """How many passages were removed, and the most frequent of them.
+
+        Returns:
+            `removed`, `different`, and `passages`: the beginning of each with personal data replaced, in how
+            many kept documents it stands and how often it was removed.
+        """
+        documents = dict(zip(self._repeated.hashes.tolist(), self._repeated.documents.tolist(), strict=True))
+        most = sorted(self._removed.items(), key=lambda item: (-item[1], self._shown[item[0]]))[:_MOST_SHOWN]
+        passages = scrub(pl.Series([self._shown[value] for value, _ in most], dtype=pl.String)).texts
+        return {
+            "removed": self._removed.total(),
+            "different": len(self._removed),
+            "passages": [
+                {"passage": passage, "documents": documents[value], "removed": removed}
+                for passage, (value, removed) in zip(passages, most, strict=True)
+            ],
+        }

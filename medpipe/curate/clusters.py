@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
+import numpy as np
 import polars as pl
 
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
 from medpipe.curate.near_duplicates.clusters import SignedDocuments, find_clusters
 from medpipe.curate.near_duplicates.config import NearDuplicateConfig
+from medpipe.curate.near_duplicates.documents import BATCH_ROWS
 from medpipe.curate.near_duplicates.store import build_signatures
-from medpipe.curate.purposes import scan_texts
+from medpipe.curate.purposes import text_batches
+from medpipe.curate.record_table import NONE, RecordTable, Rows, Verdict, batches_of
 from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
@@ -24,7 +28,7 @@ Progress = Callable[[str], None]
 
 
 def build_clusters(
-    records: pl.DataFrame,
+    records: RecordTable,
     normalized: Mapping[str, Dataset],
     sources: Mapping[str, Source],
     *,
@@ -39,7 +43,7 @@ def build_clusters(
     Signatures are computed for the sources that changed; the clusters anew if any record came or went.
 
     Args:
-        records: all records of all sources; columns `source`, `row`, `id`, `reason`.
+        records: all records of all sources.
         normalized: their data sets, in the same order.
         sources: the catalog's entries by id.
         inputs: digests of all that says which records are rejected.
@@ -61,7 +65,7 @@ def build_clusters(
     for source_id, dataset in normalized.items():
         source = sources[source_id]
         template = source.template.value if source.template else ""
-        texts = scan_texts(source, dataset)
+        texts = partial(text_batches, source, dataset, rows=BATCH_ROWS)
         signatures = build_signatures(
             source_id,
             texts,
@@ -72,8 +76,8 @@ def build_clusters(
             progress=progress,
         ).dataset
         digests[source_id] = signatures.digest
-        included = records.filter(pl.col("source") == source_id)["reason"].is_null()
-        signed[source_id] = SignedDocuments(signatures, texts.select("text", "lang"), included.to_numpy())
+        included = records.verdicts[records.rows_of[source_id]] == Verdict.KEPT
+        signed[source_id] = SignedDocuments(signatures, texts, included)
     recipe = Recipe(
         inputs=digests | dict(inputs),
         code_version=CODE_VERSION,
@@ -82,20 +86,20 @@ def build_clusters(
     if not force and (found := find_reusable(lake, ROOM, NAME, recipe=recipe)):
         return Built(found, reused=True)
     with publish(lake, ROOM, NAME, recipe=recipe) as draft:
-        members = find_clusters(signed, folder=draft.path.parent, config=config, progress=progress)
+        members = find_clusters(signed, folder=draft.path, config=config, progress=progress)
         table = members.select(pl.col("source").cast(pl.String), "row", "cluster")
         table.write_parquet(draft.path / FILE)
         draft.rows = draft.rows_by_file[FILE] = table.height
-        draft.facts = {"clusters": table["cluster"].n_unique(), "records": records.height}
+        draft.facts = {"clusters": table["cluster"].n_unique(), "records": len(records)}
     say(f"near-duplicates: {table.height:,} records in {draft.facts['clusters']:,} clusters")
     return Built(draft.dataset, reused=False)
 
 
-def with_clusters(records: pl.DataFrame, clusters: Dataset | None) -> pl.DataFrame:
-    """The records with the column `cluster`, null outside of clusters."""
-    if clusters is None:
-        return records.with_columns(cluster=pl.lit(None, dtype=pl.Int64))
-    members = pl.read_parquet(clusters.files(FILE)).with_columns(
-        pl.col("source").cast(records.schema["source"])
-    )
-    return records.join(members, on=["source", "row"], how="left", maintain_order="left")
+def read_clusters(records: RecordTable, clusters: Dataset | None) -> Rows:
+    """The cluster of each record, by the row of its first member; `NONE` outside of clusters."""
+    found = np.full(len(records), NONE, np.uint32)
+    for batch in [] if clusters is None else batches_of(clusters):
+        starts = {source_id: rows.start for source_id, rows in records.rows_of.items()}
+        start = batch["source"].replace_strict(starts, return_dtype=pl.Int64)
+        found[(start + batch["row"]).to_numpy()] = batch["cluster"].to_numpy()
+    return found

@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from medpipe.curate.contamination.config import ContaminationConfig
 from medpipe.curate.defaults import MINIMUM_CHARACTERS, MINIMUM_DOCUMENTS, VALIDATION_SHARE
 from medpipe.curate.filters.config import FilterConfig
+from medpipe.curate.licences import LicenceConfig
 from medpipe.curate.near_duplicates.config import NearDuplicateConfig
 from medpipe.curate.privacy.config import PrivacyConfig
 from medpipe.curate.repeated_passages import RepeatedPassagesConfig
 
 
 class CurateConfig(BaseModel):
-    """What a person can set about the corpus; every field changes its content."""
+    """What a person can set about the corpus; every field changes its content, or its card."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,7 +31,9 @@ class CurateConfig(BaseModel):
     contamination: ContaminationConfig | None = ContaminationConfig()
     """How much of an exam a record may repeat; null looks for none."""
     repeated_passages: RepeatedPassagesConfig | None = None
-    """When a passage of documents is boilerplate and taken out; null leaves all. Off by default: what many
-    records of a base share (the class of a drug) is repeated, and no boilerplate."""
+    """When a passage of documents is boilerplate and taken out; null leaves all. Off by default: among what
+    forums and models repeat there is medical advice, too; read what is found before it is switched on."""
     privacy: PrivacyConfig | None = PrivacyConfig()
     """Which personal data is replaced; null replaces none."""
+    licences: LicenceConfig = LicenceConfig()
+    """What the corpus is for; it stands on the data card."""

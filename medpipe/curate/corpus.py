@@ -1,45 +1,33 @@
 """Builds `corpus/documents`, `corpus/conversations` and `corpus/preferences`.
 
 Two passes over the normalized data sets: the first reads keys and decides, the second streams the
-records in bounded batches to one part a source.
+records in bounded batches to one part a source, or takes over a part that is there already.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
 from medpipe.curate.card import write_card
-from medpipe.curate.cleaning import PrivacyLog, without_repeated
 from medpipe.curate.config import CurateConfig
 from medpipe.curate.contamination.exams import is_exam_source
-from medpipe.curate.decide import EXACT_DUPLICATE
 from medpipe.curate.filters import FILTERS_VERSION
 from medpipe.curate.findings import CORPUS, Findings, find_out
-from medpipe.curate.privacy.scrub import scrub
+from medpipe.curate.licence_statements import stated_parents
+from medpipe.curate.part import Earlier, Part, find_parts
+from medpipe.curate.part_writer import REVIEW, PartWriter
 from medpipe.curate.purposes import REJECTED, Purpose
-from medpipe.curate.repeated_passages import find_repeated_passages
 from medpipe.lake.dataset import Built, Dataset, Draft, find_reusable, publish
-from medpipe.lake.digest import FrameDigest, digest_value
+from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
-from medpipe.lake.parquet import ParquetSink
-from medpipe.records.keys import joined_content
-from medpipe.records.kinds import rejected_columns
-
-BATCH_ROWS = 4096
-REVIEW = "review"
-ONLY_BOILERPLATE = "only_repeated_passages"
-_RAW_CHARACTERS = 2000
-_PLACE = ("source", "revision", "path", "row", "part", "content_key", "domain")
-"""Columns that say where a record came from; a new revision that changes only them changes no shard."""
+from medpipe.lake.tombstones import Tombstones, read_tombstones
 
 Progress = Callable[[str], None]
 
@@ -67,31 +55,44 @@ def build_corpus(
             order: the first publisher of a text keeps it, and what one of them holds out, whatever its
             use, is held out everywhere.
         sources: the catalog's entries by id.
-        lake: where the corpus is published.
+        lake: where the corpus is published, and the tombstones are: what they name is left out whatever
+            else is said of it.
         config: thresholds of filters and split.
         catalog: all entries, where the data card looks for what a source was derived from.
-        force: build even if the same recipe was built before.
+        force: build all of it, even if the same recipe was built before.
         progress: takes one line of news at a time.
 
     Returns:
         The data set; parts `<source id>/part-00000.parquet` whose `split` is `train` or `validation` and,
-        for documents, whose `tier` is set, `rejected/part-00000.parquet`, and facts by source and domain.
+        for documents, whose `tier` is set, `rejected/part-<source id>.parquet`, and facts by source and
+        domain.
 
     Raises:
         CurateError: a data set has no catalog entry, or a source is called `rejected`.
+        TombstoneError: what was withdrawn cannot be read.
+        DiskFullError: the disk filled; what was there before stays.
     """
     _check_names(normalized, sources)
-    recipe = _recipe(purpose, normalized, sources, config)
+    tombstones = read_tombstones(lake)
+    recipe = _recipe(purpose, normalized, sources, config, catalog, tombstones)
     if not force and (found := find_reusable(lake, CORPUS, purpose.value, recipe=recipe)):
         return Built(found, reused=True)
     say = progress or (lambda _: None)
-    findings = Findings({}, None)
+    findings = None
     if normalized:
         findings = find_out(
-            purpose, normalized, sources, lake=lake, config=config, force=force, progress=progress
+            purpose,
+            normalized,
+            sources,
+            lake=lake,
+            config=config,
+            tombstones=tombstones,
+            force=force,
+            progress=progress,
         )
+    earlier = {} if force else find_parts(lake, purpose)
     with publish(lake, CORPUS, purpose.value, recipe=recipe) as draft:
-        _write(draft, purpose, normalized, sources, findings, config, catalog, say)
+        _write(draft, purpose, normalized, sources, findings, config, catalog, earlier, say)
     return Built(draft.dataset, reused=False)
 
 
@@ -107,7 +108,12 @@ def _check_names(normalized: Mapping[str, Dataset], sources: Mapping[str, Source
 
 
 def _recipe(
-    purpose: Purpose, normalized: Mapping[str, Dataset], sources: Mapping[str, Source], config: CurateConfig
+    purpose: Purpose,
+    normalized: Mapping[str, Dataset],
+    sources: Mapping[str, Source],
+    config: CurateConfig,
+    catalog: Sequence[Source],
+    tombstones: Tombstones,
 ) -> Recipe:
     feeding = [source_id for source_id in normalized if purpose.takes(sources[source_id])]
     settings: dict[str, Any] = {
@@ -119,8 +125,10 @@ def _recipe(
             source_id: template.value if (template := sources[source_id].template) else None
             for source_id in normalized
         },
-        "catalog": {source_id: _stated(sources[source_id]) for source_id in feeding},
+        "catalog": {source_id: _stated(sources[source_id], catalog) for source_id in feeding},
     }
+    if tombstones:
+        settings["tombstones"] = tombstones.digest()
     return Recipe(
         inputs={source_id: dataset.digest for source_id, dataset in normalized.items()},
         code_version=CODE_VERSION,
@@ -128,9 +136,10 @@ def _recipe(
     )
 
 
-def _stated(source: Source) -> dict[str, Any]:
-    """What the data card repeats of a catalog entry."""
-    return source.model_dump(mode="json", include={"title", "licence", "genre", "derived_from"})
+def _stated(source: Source, catalog: Sequence[Source]) -> dict[str, Any]:
+    """What the data card repeats of a catalog entry, and of those that it is derived from."""
+    own = source.model_dump(mode="json", include={"title", "licence", "genre", "derived_from"})
+    return own | {"parents": stated_parents(source, catalog)}
 
 
 def _write(
@@ -138,144 +147,53 @@ def _write(
     purpose: Purpose,
     normalized: Mapping[str, Dataset],
     sources: Mapping[str, Source],
-    findings: Findings,
+    findings: Findings | None,
     config: CurateConfig,
     catalog: Sequence[Source],
+    earlier: dict[str, Earlier],
     say: Progress,
 ) -> None:
     """Fills the draft: one part a source, the rejected records, the review sample, the card, facts."""
-    decisions = findings.decisions
-    personal = None if config.privacy is None else PrivacyLog(config.privacy)
-    passages_removed = 0
-    by_language: Counter[str] = Counter()
-    by_domain: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    by_tier: Counter[str] = Counter()
-    by_source: dict[str, dict[str, Any]] = {}
-    digests: dict[str, str] = {}
-    rejected_path = draft.path / REJECTED / "part-00000.parquet"
-    rejected_path.parent.mkdir()
-    with ParquetSink(rejected_path, schema=rejected_columns()) as rejected:
-        for source_id, decided in decisions.items():
-            part = draft.path / source_id / "part-00000.parquet"
-            part.parent.mkdir()
-            domain_digests: defaultdict[str, FrameDigest] = defaultdict(FrameDigest)
-            text_bytes: Counter[str] = Counter()
-            reasons: Counter[str] = Counter()
-            repeated = _repeated_passages(draft, purpose, sources[source_id], normalized[source_id], config)
-            with ParquetSink(part, schema=purpose.schema) as sink:
-                records = purpose.records(sources[source_id], normalized[source_id])
-                for kept, dropped in _judged(records, decided, source_id):
-                    if repeated is not None and config.repeated_passages is not None:
-                        kept, removed = without_repeated(kept, repeated, config=config.repeated_passages)
-                        passages_removed += removed
-                        is_empty = kept["text"].str.strip_chars() == ""
-                        nothing_left = kept.filter(is_empty).with_columns(
-                            reason=pl.lit(ONLY_BOILERPLATE), detail=pl.lit(None, dtype=pl.String)
-                        )
-                        kept, dropped = kept.filter(~is_empty), pl.concat([dropped, nothing_left])
-                    if personal is not None and purpose is not Purpose.EXAMS:
-                        kept = personal.scrub(kept)
-                    rejected.write(_as_rejected(dropped, purpose, config))
-                    reasons.update(dropped["reason"].to_list())
-                    sink.write(kept)
-                    if "lang" in kept.columns:
-                        by_language.update(kept["lang"].cast(pl.String).to_list())
-                    for domain, split in kept.select("domain", "split").iter_rows():
-                        by_domain[domain][split] += 1
-                    for (domain,), rows in kept.partition_by("domain", as_dict=True).items():
-                        domain_digests[str(domain)].update(rows.drop(_PLACE))
-                    if purpose is Purpose.DOCUMENTS:
-                        by_tier.update(kept["tier"].to_list())
-                        sizes = kept.group_by("domain").agg(pl.col("text").str.len_bytes().sum())
-                        text_bytes.update(dict(sizes.iter_rows()))
-            digests[source_id] = sink.content.hexdigest()
-            draft.rows_by_file[f"{source_id}/{part.name}"] = sink.rows
-            by_source[source_id] = {
-                "records": decided.height,
-                "kept": sink.rows,
-                "rejected": decided.height - sink.rows,
-                "rejected_by_reason": dict(sorted(reasons.items())),
-                "content_digest": {name: digest.hexdigest() for name, digest in domain_digests.items()},
-            }
-            if purpose is Purpose.DOCUMENTS:
-                by_source[source_id]["text_bytes"] = dict(text_bytes)
-            say(f"corpus/{purpose}: {source_id}: kept {sink.rows:,} of {decided.height:,} records")
-    draft.rows_by_file[f"{REJECTED}/{rejected_path.name}"] = rejected.rows
-    draft.rows = sum(facts["kept"] for facts in by_source.values())
-    reasons_of_all: Counter[str] = Counter()
-    for of_source in by_source.values():
-        reasons_of_all.update(of_source["rejected_by_reason"])
+    parts: dict[str, Part] = {}
+    digest = ""
+    if findings is not None:
+        writer = PartWriter(draft, purpose, findings, config, earlier)
+        for source_id in (each for each in normalized if purpose.takes(sources[each])):
+            part, is_linked = writer.add(sources[source_id], normalized[source_id])
+            parts[source_id] = part
+            say(
+                f"corpus/{purpose}: {source_id}: kept {part.kept:,} of {part.records:,} records"
+                + (", as before" if is_linked else "")
+            )
+        digest = writer.finish(parts)
+    draft.rows = sum(part.kept for part in parts.values())
     draft.facts = {
-        "by_source": by_source,
-        "rejected_by_reason": dict(sorted(reasons_of_all.items())),
+        "by_source": {source_id: part.about_source() for source_id, part in parts.items()},
+        "parts": {source_id: part.about_part() for source_id, part in parts.items()},
+        "rejected_by_reason": _sum(part.rejected_by_reason for part in parts.values()),
         "by_domain": {
-            domain: {"train": 0, "validation": 0} | counts for domain, counts in sorted(by_domain.items())
+            domain: {"train": 0, "validation": 0} | _sum(p.by_domain.get(domain, {}) for p in parts.values())
+            for domain in sorted({domain for part in parts.values() for domain in part.by_domain})
         },
-        "by_language": dict(sorted(by_language.items())),
-        "privacy": {} if personal is None else dict(sorted(personal.counts.items())),
-        "passages_removed": passages_removed,
-        "overlap": [] if findings.overlap is None else _overlap_rows(findings.overlap),
+        "by_language": _sum(part.by_language for part in parts.values()),
+        "privacy": _sum(part.privacy for part in parts.values()),
+        "passages_removed": sum((part.repeated_passages or {}).get("removed", 0) for part in parts.values()),
+        "licence_purpose": config.licences.purpose.value,
+        "overlap": [] if findings is None else _overlap_rows(findings.overlap),
     }
     if purpose is Purpose.DOCUMENTS:
-        draft.facts["by_tier"] = dict(sorted(by_tier.items()))
+        draft.facts["by_tier"] = _sum(part.by_tier or {} for part in parts.values())
         draft.facts["filters"] = FILTERS_VERSION
-    if personal is not None:
-        (draft.path / REVIEW).mkdir()
-        personal.review.drop("position", "draw").write_parquet(draft.path / REVIEW / "privacy.parquet")
     card = write_card(draft.path, purpose, draft.facts, sources, normalized, config, catalog=catalog)
-    draft.content_digest = digest_value(
-        {"records": digests, "rejected": rejected.content.hexdigest(), "card": card}
-    )
+    draft.content_digest = digest_value({"records": digest, "card": card})
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))
 
 
 def _overlap_rows(overlap: pl.DataFrame) -> list[dict[str, Any]]:
     return overlap.with_columns(pl.col("source", "other").cast(pl.String)).to_dicts()
-
-
-def _repeated_passages(
-    draft: Draft, purpose: Purpose, source: Source, normalized: Dataset, config: CurateConfig
-) -> NDArray[np.uint64] | None:
-    """The boilerplate of a source's documents; None where none is looked for."""
-    if purpose is not Purpose.DOCUMENTS or config.repeated_passages is None:
-        return None
-    texts = purpose.records(source, normalized).select("text")
-    return find_repeated_passages(texts, folder=draft.path.parent, config=config.repeated_passages)
-
-
-def _judged(
-    records: pl.LazyFrame, decided: pl.DataFrame, source_id: str
-) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Batches of (kept records with their final split, rejected records with reason and detail)."""
-    done = 0
-    for batch in records.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-        verdict = decided.slice(done, batch.height)
-        if not batch["id"].equals(verdict["id"]):
-            raise RuntimeError(f"{source_id}: the records changed between two readings; build again")
-        done += batch.height
-        judged = batch.with_columns(verdict["split"], verdict["reason"], verdict["detail"])
-        if "tier" in batch.columns:
-            judged = judged.with_columns(verdict["tier"])
-        is_kept = pl.col("reason").is_null()
-        yield judged.filter(is_kept).drop("reason", "detail"), judged.filter(~is_kept)
-    if done != decided.height:
-        raise RuntimeError(
-            f"{source_id}: {done:,} records where {decided.height:,} were decided; build again"
-        )
-
-
-def _as_rejected(dropped: pl.DataFrame, purpose: Purpose, config: CurateConfig) -> pl.DataFrame:
-    """Rows of the `Rejected` schema; a duplicate's text stands in the record that `detail` names."""
-    text = joined_content(purpose.kind)
-    rows = dropped.select(
-        "source",
-        "revision",
-        "path",
-        "row",
-        "reason",
-        "detail",
-        raw=pl.when(pl.col("reason") != EXACT_DUPLICATE).then(text),
-    )
-    if config.privacy is not None:
-        # Before it is cut: half a number is no number to the rules.
-        rows = rows.with_columns(scrub(rows["raw"], config=config.privacy).texts.alias("raw"))
-    return rows.with_columns(pl.col("raw").str.head(_RAW_CHARACTERS))

@@ -16,7 +16,7 @@ from medpipe.catalog.choices import web_page
 from medpipe.catalog.source import Source
 from medpipe.curate.licences import GateResult, LicencePurpose, licence_as_stated
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -45,6 +45,8 @@ class SourceFacts(_Fact):
     domains: tuple[str, ...]
     genre: str | None = None
     derived_from: tuple[str, ...] = ()
+    unknown_parents: tuple[str, ...] = ()
+    """What it repeats, directly or not, that no entry of the catalog describes."""
     records: int = Field(ge=0)
     """Normalised records that came in."""
     kept: int = Field(ge=0)
@@ -59,7 +61,7 @@ class FilterFacts(_Fact):
     """With its version, such as `gopher_repetition_v1/top_2_gram`."""
     measures: str
     thresholds: dict[str, Any] = {}
-    """By language, or by name."""
+    """Of this build, by language or by name; empty if the rule was off."""
     reference: str | None = None
     """Paper or specification that it comes from."""
 
@@ -74,6 +76,18 @@ class Overlap(_Fact):
     """`exact` by content key, or `near` by cluster."""
 
 
+class PassageFacts(_Fact):
+    """A passage that was removed as boilerplate."""
+
+    source: str
+    passage: str
+    """Its beginning, personal data replaced."""
+    documents: int = Field(ge=0)
+    """Kept documents that it stood in."""
+    removed: int = Field(ge=0)
+    """Times that it was removed."""
+
+
 class DataCard(_Fact):
     """What a person should know of a corpus before training on it."""
 
@@ -83,20 +97,28 @@ class DataCard(_Fact):
     purpose: LicencePurpose
     """What it was built for."""
     licence_warnings: tuple[str, ...] = ()
+    cleared: dict[str, tuple[str, ...]] = {}
+    """What the person who built it has cleared: `licences` and `sources`."""
     sources: tuple[SourceFacts, ...]
     languages: dict[str, int]
     """Kept records by language."""
     domains: dict[str, int]
     tiers: dict[str, int] = {}
     splits: dict[str, int]
+    split_rule: dict[str, Any] = {}
+    """How held-out records were chosen."""
     filters: tuple[FilterFacts, ...] = ()
     privacy: dict[str, int] = {}
-    """Replacements by rule."""
+    """Replacements by rule that was on; empty if none was."""
     deduplication: dict[str, Any] = {}
     """Settings."""
+    repeated_passages: dict[str, Any] = {}
+    """Settings, and passages removed."""
+    passages: tuple[PassageFacts, ...] = ()
+    """The most frequent of them."""
     overlaps: tuple[Overlap, ...] = ()
     contamination: dict[str, Any] = {}
-    """Settings, and documents removed by exam source."""
+    """Settings, and the sources whose items were looked for."""
     limits: tuple[str, ...] = ()
     """What is known to be wrong or missing, a sentence each."""
 
@@ -128,6 +150,7 @@ def source_facts(
     records: int,
     kept: int,
     rejected: Mapping[str, int] | None = None,
+    unknown_parents: Sequence[str] = (),
 ) -> SourceFacts:
     """The facts of one source, from its catalog entry and from what curation counted.
 
@@ -137,6 +160,7 @@ def source_facts(
         records: normalised records that came in.
         kept: records in the corpus.
         rejected: records left out, by reason.
+        unknown_parents: what it repeats that the catalog has no entry of.
 
     Raises:
         ValueError: kept and rejected records are not all that came in.
@@ -158,6 +182,7 @@ def source_facts(
         domains=tuple(domain.value for domain in source.domains),
         genre=None if source.genre is None else source.genre.value,
         derived_from=source.derived_from,
+        unknown_parents=tuple(sorted(unknown_parents)),
         records=records,
         kept=kept,
         rejected=rejected,
@@ -179,6 +204,10 @@ def build_card(
     overlaps: Iterable[Overlap] = (),
     contamination: Mapping[str, Any] | None = None,
     limits: Sequence[str] = (),
+    cleared: Mapping[str, Sequence[str]] | None = None,
+    split_rule: Mapping[str, Any] | None = None,
+    repeated_passages: Mapping[str, Any] | None = None,
+    passages: Iterable[PassageFacts] = (),
 ) -> DataCard:
     """Builds the card of a corpus; the order in which facts are given makes no difference.
 
@@ -194,8 +223,12 @@ def build_card(
         privacy: replacements by rule.
         deduplication: settings of exact and near-duplicates.
         overlaps: records that sources share; pairs without any are left out.
-        contamination: settings, exam sources and documents removed.
+        contamination: settings, and exam sources.
         limits: what is known to be wrong or missing; these keep their order.
+        cleared: what a person has cleared, `licences` and `sources`.
+        split_rule: how held-out records were chosen.
+        repeated_passages: settings of the search for boilerplate, and what it removed.
+        passages: the most frequent of these.
 
     Raises:
         ValueError: a source stands twice, or a table by language, domain, split or tier does not add up to
@@ -215,7 +248,7 @@ def build_card(
         tiers=_counted(tiers or {}),
         splits=_counted(splits),
         filters=tuple(sorted(filters, key=lambda rule: rule.name)),
-        privacy=_counted(privacy or {}),
+        privacy=dict(sorted((privacy or {}).items())),
         deduplication=dict(deduplication or {}),
         overlaps=tuple(
             sorted(
@@ -225,6 +258,10 @@ def build_card(
         ),
         contamination=dict(contamination or {}),
         limits=tuple(limits),
+        cleared={name: tuple(sorted(each)) for name, each in sorted((cleared or {}).items()) if each},
+        split_rule=dict(split_rule or {}),
+        repeated_passages=dict(repeated_passages or {}),
+        passages=tuple(sorted(passages, key=lambda each: (-each.removed, each.source, each.passage))),
     )
     for table in ("languages", "domains", "splits", "tiers"):
         counts: dict[str, int] = getattr(card, table)

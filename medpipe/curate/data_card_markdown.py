@@ -31,11 +31,14 @@ def _lines(card: DataCard) -> Iterator[str]:
     yield ""
     yield from _section("Sources", _source_table(card.sources))
     yield from _section("Licences that need a look", _items(card.licence_warnings))
+    yield from _section("Cleared by who built it", _settings(card.cleared))
     yield from _section("What is in it", _composition(card))
+    yield from _section("Held out", _settings(card.split_rule))
     yield from _section("What was left out", _rejections(card.sources))
     yield from _section("Rules", _rules(card))
     yield from _section("Personal data", _counts("replaced by rule", "replacements", card.privacy))
     yield from _section("Duplicates", _settings(card.deduplication))
+    yield from _section("Repeated passages", [*_settings(card.repeated_passages), *_passages(card)])
     yield from _section("Overlap of sources", _overlaps(card))
     yield from _section("Exam items", _settings(card.contamination))
     yield from _section("Known limits", _items(card.limits))
@@ -81,8 +84,13 @@ def _source_table(sources: Sequence[SourceFacts]) -> Iterator[str]:
         for source in sources
         if source.derived_from
     ]
+    unknown = [
+        f"nothing is known of {', '.join(map(_text, source.unknown_parents))}, which `{source.id}` repeats"
+        for source in sources
+        if source.unknown_parents
+    ]
     if parents:
-        yield from ("", *_items(parents))
+        yield from ("", *_items([*parents, *unknown]))
 
 
 def _composition(card: DataCard) -> Iterator[str]:
@@ -109,10 +117,28 @@ def _rejections(sources: Sequence[SourceFacts]) -> Iterator[str]:
 
 def _rules(card: DataCard) -> Iterator[str]:
     rows = [
-        (f"`{_text(rule.name)}`", _text(rule.measures), _value(rule.thresholds), _text(rule.reference or ""))
+        (f"`{_text(rule.name)}`", _text(rule.measures), _limits(rule.thresholds), _text(rule.reference or ""))
         for rule in card.filters
     ]
     yield from _table(("rule", "measures", "thresholds", "reference"), rows)
+
+
+def _limits(thresholds: Mapping[str, Any]) -> str:
+    """By language: `zh drop 0.3, refine 0.2; en drop 0.2`."""
+    if not thresholds:
+        return "off"
+    between = "; " if any(isinstance(limit, Mapping) for limit in thresholds.values()) else ", "
+    return between.join(f"{_text(name)} {_value(thresholds[name])}" for name in sorted(thresholds))
+
+
+def _passages(card: DataCard) -> Iterator[str]:
+    rows = [
+        (f"`{each.source}`", _text(each.passage), f"{each.documents:,}", f"{each.removed:,}")
+        for each in card.passages
+    ]
+    if rows:
+        yield ""
+    yield from _table(("source", "passage", "documents", "removed"), rows)
 
 
 def _overlaps(card: DataCard) -> Iterator[str]:
@@ -150,8 +176,8 @@ def _value(value: Any) -> str:
         return ", ".join(f"{_text(str(key))} {_value(value[key])}" for key in sorted(value, key=str))
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
-    if isinstance(value, int):
-        return f"{value:,}"
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_value, value))
     return _text(str(value))

@@ -1,25 +1,30 @@
-"""Exact duplicates by content key: which member of a group is kept."""
+"""Exact duplicates by key: which member of a group is kept."""
 
 from __future__ import annotations
 
-import polars as pl
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
-def mark_duplicates(members: pl.LazyFrame) -> pl.LazyFrame:
+def first_of_each(keys: NDArray[Any]) -> NDArray[np.uint32]:
     """Names the kept member of each record's group; works on keys, never on texts.
 
     The first member is kept, in the order of the catalog's sources and, within one source, in the
     order in which it was published (path, row, part). The order of the catalog is a person's
     statement of which publisher comes first, and the rule does not depend on how long a copy is: texts
-    of one key differ in case, spaces and punctuation only.
+    of one key differ in case, spaces and punctuation only, or in personal data that is replaced.
 
     Args:
-        members: one row a record that could be kept, in that order; columns `id` and `content_key`.
+        keys: the rank of each record's key, in that order.
 
     Returns:
-        `members` in the same order with the column `duplicate_of`: the id of the kept member, null for
-        that member itself.
+        For each record the position of the kept member: its own where it stays.
     """
-    kept_id = pl.col("id").first().over("content_key")
-    is_kept = pl.col("content_key").is_first_distinct()
-    return members.with_columns(duplicate_of=pl.when(is_kept).then(None).otherwise(kept_id))
+    positions = np.arange(len(keys), dtype=np.uint32)
+    first = np.empty(int(keys.max()) + 1 if len(keys) else 0, np.uint32)
+    # Of several values for one place the last one stays.
+    first[keys[::-1]] = positions[::-1]
+    kept: NDArray[np.uint32] = first[keys]
+    return kept

@@ -10,15 +10,17 @@ import polars as pl
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
 from medpipe.curate.contamination.config import RULE, ContaminationConfig
-from medpipe.curate.contamination.exams import exam_texts, is_exam_source
+from medpipe.curate.contamination.exams import exam_rows, is_exam_source
 from medpipe.curate.contamination.find import find_contaminated
 from medpipe.curate.contamination.index import ExamIndex
 from medpipe.curate.privacy.scrub import scrub
-from medpipe.curate.purposes import scan_texts
+from medpipe.curate.purposes import scan_records, text_batches
 from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
+from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.lake.parquet import ParquetSink
+from medpipe.lake.tombstones import Tombstones
 
 ROOM = "contamination"
 FILE = "part-00000.parquet"
@@ -41,6 +43,7 @@ class ExamSearch:
         *,
         lake: Lake,
         config: ContaminationConfig,
+        tombstones: Tombstones = Tombstones(),  # noqa: B008 - frozen
     ) -> None:
         """Names the exams.
 
@@ -49,7 +52,9 @@ class ExamSearch:
             sources: the catalog's entries by id.
             lake: where `contamination/<source id>` goes.
             config: lengths and limits.
+            tombstones: what was withdrawn; such items are no exam any more.
         """
+        self._tombstones = tombstones
         self._exams = {each: normalized[each] for each in normalized if is_exam_source(sources[each])}
         self._sources = sources
         self._lake = lake
@@ -61,8 +66,22 @@ class ExamSearch:
         return list(self._exams)
 
     @cached_property
+    def _withdrawn(self) -> str:
+        """Digest of the exam items that were withdrawn and still lie there; empty where there are none."""
+        found = []
+        for each, dataset in self._exams.items() if self._tombstones else ():
+            keys = scan_records(self._sources[each], dataset).select("id", "content_key", "source")
+            found += keys.filter(self._tombstones.is_withdrawn()).collect(engine="streaming")["id"].to_list()
+        return digest_value(sorted(found)) if found else ""
+
+    @cached_property
     def _index(self) -> ExamIndex:
-        texts = [exam_texts(self._sources[each], dataset) for each, dataset in self._exams.items()]
+        texts = []
+        for each, dataset in self._exams.items():
+            records = scan_records(self._sources[each], dataset)
+            if self._withdrawn:
+                records = records.filter(~self._tombstones.is_withdrawn())
+            texts.append(exam_rows(self._sources[each], records))
         return ExamIndex.build(pl.concat(texts).collect(engine="streaming"), config=self._config)
 
     def build(
@@ -83,18 +102,16 @@ class ExamSearch:
                 "uses": {each: sorted(self._sources[each].uses) for each in self._exams},
                 "contamination": self._config.model_dump(mode="json"),
                 "template": source.template.value if source.template else None,
-            },
+            }
+            | ({"withdrawn": self._withdrawn} if self._withdrawn else {}),
         )
         if not force and (found := find_reusable(self._lake, ROOM, source_id, recipe=recipe)):
             return Built(found, reused=True)
         done = 0
         with publish(self._lake, ROOM, source_id, recipe=recipe) as draft:
             with ParquetSink(draft.path / FILE, schema=CONTAMINATION) as sink:
-                texts = scan_texts(source, normalized).select("text", "lang") if self._exams else None
-                batches = (
-                    () if texts is None else texts.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
-                )
-                for batch in batches:
+                batches = text_batches(source, normalized, rows=BATCH_ROWS)
+                for batch in batches if self._exams else ():
                     found_in = find_contaminated(batch["text"], batch["lang"], self._index)
                     # A passage may hold what is replaced in the corpus.
                     found_in = found_in.with_columns(scrub(found_in["span"]).texts.alias("span"))

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from medpipe.catalog.source import Source
-from medpipe.curate.clusters import build_clusters, with_clusters
+from medpipe.curate.clusters import build_clusters, read_clusters
 from medpipe.curate.config import CurateConfig
-from medpipe.curate.decide import decide, marked, read_judgements
+from medpipe.curate.decide import Decisions, Relations, decide, is_kept, kept_records
 from medpipe.curate.exam_search import ExamSearch
 from medpipe.curate.judgement import build_judgement
 from medpipe.curate.near_duplicates.overlap import count_overlap
-from medpipe.curate.purposes import Purpose, kept_parts
-from medpipe.curate.split import groups, sides
-from medpipe.lake.dataset import Dataset, whole_datasets
+from medpipe.curate.purposes import Purpose
+from medpipe.curate.record_table import NONE, RecordTable, Rows, rank, read_records
+from medpipe.curate.sides import Before, sides_before
+from medpipe.curate.split import HELD_OUT, TRAINED, groups, sides
+from medpipe.lake.dataset import Dataset
 from medpipe.lake.layout import Lake
+from medpipe.lake.tombstones import Tombstones
 from medpipe.records.kinds import Kind
 
 CORPUS = "corpus"
+_SPLIT = [each for each in Purpose if each is not Purpose.EXAMS]
+"""The data sets of which something is held out."""
 
 Progress = Callable[[str], None]
 
@@ -29,9 +36,12 @@ Progress = Callable[[str], None]
 class Findings:
     """What is known of all records before the texts are read a last time."""
 
-    decisions: Mapping[str, pl.DataFrame]
-    """By source: see `decide`."""
-    overlap: pl.DataFrame | None
+    decisions: Decisions
+    judgements: Mapping[str, Dataset]
+    """By source: reasons and details of filters."""
+    contamination: Mapping[str, Dataset]
+    """By source: what repeats an exam."""
+    overlap: pl.DataFrame
     """What sources share by near-duplicates: see `count_overlap`."""
 
 
@@ -42,6 +52,7 @@ def find_out(
     *,
     lake: Lake,
     config: CurateConfig,
+    tombstones: Tombstones = Tombstones(),  # noqa: B008 - frozen
     force: bool = False,
     progress: Progress | None = None,
 ) -> Findings:
@@ -54,64 +65,120 @@ def find_out(
         purpose: the data set to decide for.
         normalized: the normalized data sets by source id, in the catalog's order.
         sources: the catalog's entries by id.
-        lake: where intermediate data sets lie, and the corpora of before, whose sides stay.
+        lake: where intermediate data sets lie, and the sides of before, which stay.
         config: what a person set.
+        tombstones: what was withdrawn.
         force: compute again what is stored.
         progress: takes one line of news at a time.
+
+    Raises:
+        DiskFullError: the disk filled; what was there before stays.
     """
     judgements, repeats = {}, {}
-    search = config.contamination and ExamSearch(normalized, sources, lake=lake, config=config.contamination)
+    search = config.contamination and ExamSearch(
+        normalized, sources, lake=lake, config=config.contamination, tombstones=tombstones
+    )
     for source_id, dataset in normalized.items():
         judgements[source_id] = build_judgement(
             sources[source_id], dataset, lake=lake, config=config, force=force, progress=progress
         ).dataset
         if search and sources[source_id].kind is not Kind.EXAM_ITEM:
             repeats[source_id] = search.build(source_id, dataset, force=force, progress=progress).dataset
-    records = read_judgements(judgements, repeats)
+    records = read_records(judgements, repeats, tombstones=tombstones)
     clusters = None
     if config.near_duplicates is not None:
-        digests = {f"judgements {name}": each.digest for name, each in judgements.items()}
         clusters = build_clusters(
             records,
             normalized,
             sources,
-            inputs=digests | {f"contamination {name}": each.digest for name, each in repeats.items()},
+            inputs=_verdicts_from(judgements, repeats, tombstones),
             lake=lake,
             config=config.near_duplicates,
             force=force,
             progress=progress,
         ).dataset
-    records = with_clusters(records, clusters)
-    records = records.with_columns(groups(records))
-    tables = {each: marked(records, sources, each) for each in Purpose if each is not Purpose.EXAMS}
-    held_out = sides(
-        records.select("content_key", "split", "group"),
-        [
-            table.filter(pl.col("reason").is_null()).select("content_key", "domain", "group")
-            for table in tables.values()
-        ],
-        _earlier(lake),
-        share=config.validation_share,
-        minimum_documents=config.minimum_documents,
+    decisions, clustered = _decided(
+        purpose, records, read_clusters(records, clusters), sources, lake=lake, config=config
     )
-    fed = records.filter(
-        pl.col("source").cast(pl.String).is_in([name for name in normalized if purpose.takes(sources[name])])
-    )
-    return Findings(
-        decide(records, held_out, sources, purpose=purpose),
-        count_overlap(fed.select("source", group="cluster")),
+    return Findings(decisions, judgements, repeats, count_overlap(clustered))
+
+
+def _verdicts_from(
+    judgements: Mapping[str, Dataset], repeats: Mapping[str, Dataset], tombstones: Tombstones
+) -> dict[str, str]:
+    """Digests of all that says which records are rejected before they are compared."""
+    inputs = {f"judgements {name}": each.digest for name, each in judgements.items()}
+    inputs |= {f"contamination {name}": each.digest for name, each in repeats.items()}
+    return inputs | ({"tombstones": tombstones.digest()} if tombstones else {})
+
+
+def _decided(
+    purpose: Purpose,
+    records: RecordTable,
+    clusters: Rows,
+    sources: Mapping[str, Source],
+    *,
+    lake: Lake,
+    config: CurateConfig,
+) -> tuple[Decisions, pl.DataFrame]:
+    """What becomes of each record, and the clusters of those that feed the data set by source."""
+    with sides_before(lake) as before:
+        ranks, scrubbed, ranks_before = rank(records.keys, records.scrubbed[1], before.keys)
+        known = _known(ranks, ranks_before, before.is_held_out)
+        group = groups(records, ranks, scrubbed, clusters)
+        content = ranks
+        if len(scrubbed):
+            content = ranks.copy()
+            content[records.scrubbed[0]] = scrubbed
+        relations = Relations(content, clusters)
+        held_out = sides(
+            records,
+            ranks,
+            group,
+            [kept_records(records, relations, sources, each) for each in _SPLIT],
+            known,
+            share=config.validation_share,
+            minimum_documents=config.minimum_documents,
+        )
+        del group
+        is_new = np.zeros(len(records), bool)
+        for each in _SPLIT:
+            decided = decide(records, relations, held_out, sources, purpose=each)
+            is_new |= is_kept(records, decided.verdicts, sources, each)
+        _note(before, records, is_new & (known == 0), ranks, held_out.is_held_out)
+    is_fed = records.feeding({name: purpose.takes(sources[name]) for name in records.rows_of})
+    return (
+        decide(records, relations, held_out, sources, purpose=purpose),
+        _by_source(records, clusters, is_fed),
     )
 
 
-def _earlier(lake: Lake) -> pl.DataFrame:
-    """Keys and sides of all that any stored corpus keeps, not only the current ones: these stay.
+def _known(ranks: Rows, ranks_before: Rows, is_held_out: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """What was done with each record's content key before."""
+    size = max((int(each.max()) + 1 for each in (ranks, ranks_before) if len(each)), default=0)
+    by_rank = np.zeros(size, np.uint8)
+    by_rank[ranks_before] = np.where(is_held_out, HELD_OUT, TRAINED)
+    return by_rank[ranks]
 
-    A data set that is damaged is left out.
-    """
-    tables = [pl.DataFrame(schema={"content_key": pl.String, "split": pl.String})]
-    for purpose in Purpose:
-        for dataset in [] if purpose is Purpose.EXAMS else whole_datasets(lake, CORPUS, purpose.value):
-            for part in kept_parts(dataset):
-                keys = pl.read_parquet(part, columns=["content_key", "split"])
-                tables.append(keys.with_columns(pl.col("split").cast(pl.String)))
-    return pl.concat(tables).unique()
+
+def _note(
+    before: Before,
+    records: RecordTable,
+    is_new: NDArray[np.bool_],
+    ranks: Rows,
+    is_held_out: NDArray[np.bool_],
+) -> None:
+    rows = np.flatnonzero(is_new)
+    rows = rows[np.unique(ranks[rows], return_index=True)[1]]
+    before.add(records.keys[rows], is_held_out[rows])
+
+
+def _by_source(records: RecordTable, clusters: Rows, is_fed: NDArray[np.bool_]) -> pl.DataFrame:
+    """Source and cluster of the records that are in one."""
+    names = pl.Enum(list(records.rows_of))
+    frames = [pl.DataFrame(schema={"source": names, "group": pl.UInt32})]
+    for source_id, rows in records.rows_of.items():
+        here = clusters[rows][is_fed[rows]]
+        source = pl.lit(source_id, dtype=names)
+        frames.append(pl.DataFrame({"group": here[here != NONE]}).select(source=source, group="group"))
+    return pl.concat(frames)

@@ -11,14 +11,16 @@ import polars as pl
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
 from medpipe.curate.config import CurateConfig
-from medpipe.curate.family import family
+from medpipe.curate.family import family, question_key
 from medpipe.curate.filters import FILTERS_VERSION
 from medpipe.curate.filters.judge import judge
-from medpipe.curate.purposes import scan_texts
+from medpipe.curate.privacy.scrub import scrub
+from medpipe.curate.purposes import text_batches
 from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.lake.parquet import ParquetSink
+from medpipe.records.keys import content_key
 from medpipe.records.kinds import Kind
 
 ROOM = "judgements"
@@ -35,13 +37,16 @@ JUDGEMENT = pl.Schema(
         "domain": pl.String,
         "characters": pl.UInt32,
         "family": pl.String,
+        "question": pl.UInt64,
         "reason": pl.String,
         "detail": pl.String,
         "refined": pl.Boolean,
+        "scrubbed_key": pl.String,
     }
 )
 """Columns of a judgement, a row a record. `split` is the publisher's; `characters` are those of the text that
-are no spaces; `reason` and `detail` are null where no filter rejects the record."""
+are no spaces; `reason` and `detail` are null where no filter rejects the record. `scrubbed_key` is the
+content key that the record has once personal data is replaced, null where nothing is replaced."""
 
 _JUDGED = (Kind.DOCUMENT, Kind.CONVERSATION)
 
@@ -80,6 +85,7 @@ def build_judgement(
             "filters": config.filters.model_dump(mode="json"),
             "minimum_characters": config.minimum_characters,
             "template": source.template.value if source.template else None,
+            "privacy": config.privacy and config.privacy.model_dump(mode="json", include={"rules"}),
         },
     )
     if not force and (found := find_reusable(lake, ROOM, source.id, recipe=recipe)):
@@ -97,7 +103,7 @@ def build_judgement(
 
 def _in_order(source: Source, normalized: Dataset, config: CurateConfig) -> Iterator[pl.DataFrame]:
     """Judges a few batches side by side: most of the work lets other threads run."""
-    batches = scan_texts(source, normalized).collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+    batches = text_batches(source, normalized, rows=BATCH_ROWS)
     waiting: deque[Future[pl.DataFrame]] = deque()
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="judge") as pool:
         for batch in batches:
@@ -120,9 +126,26 @@ def _judged(batch: pl.DataFrame, kind: Kind, config: CurateConfig) -> pl.DataFra
         batch.with_columns(verdict["reason"], verdict["detail"], verdict["refined"])
         .with_columns(characters=characters, family=family(pl.col("text"), pl.col("domain")))
         .with_columns(
+            question=question_key(pl.col("question")), scrubbed_key=_scrubbed_keys(batch, kind, config)
+        )
+        .with_columns(
             reason=pl.when(is_short).then(pl.lit(TOO_SHORT)).otherwise("reason"),
             detail=pl.when(~is_short).then("detail"),
             refined=pl.col("refined") & ~is_short,
         )
         .select(pl.col(name).cast(dtype) for name, dtype in JUDGEMENT.items())
     )
+
+
+def _scrubbed_keys(batch: pl.DataFrame, kind: Kind, config: CurateConfig) -> pl.Series:
+    """Content keys of what is left where personal data is replaced; exam items are never changed."""
+    keys = pl.Series([None], dtype=pl.String).new_from_index(0, batch.height)
+    if config.privacy is None or kind is Kind.EXAM_ITEM:
+        return keys
+    rules = config.privacy.model_copy(update={"review_per_rule": 0})
+    scrubbed = scrub(batch["content"], config=rules).texts
+    changed = (scrubbed != batch["content"]).arg_true()
+    if len(changed):
+        found = pl.DataFrame({"content": scrubbed.gather(changed)}).select(content_key(pl.col("content")))
+        keys = keys.scatter(changed, found.to_series())
+    return keys

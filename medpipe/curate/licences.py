@@ -127,7 +127,7 @@ def allowed(source: Source, purpose: LicencePurpose, *, catalog: Sequence[Source
         The strictest verdict of the source and all its parents: refused, then unknown, then allowed.
     """
     verdicts = [_own_verdict(source.licence, purpose, source.id)]
-    for name, found in _ancestors(source, catalog).items():
+    for name, found in ancestors(source, catalog).items():
         if not found:
             verdicts.append(Verdict(None, f"{name}, which {source.id} repeats, is not in the catalog"))
         for parent in (entry for entry in found if entry.id != source.id):
@@ -139,7 +139,7 @@ def allowed(source: Source, purpose: LicencePurpose, *, catalog: Sequence[Source
 _STRICTNESS: Mapping[bool | None, int] = MappingProxyType({False: 0, None: 1, True: 2})
 
 
-def _ancestors(source: Source, catalog: Sequence[Source]) -> dict[str, list[Source]]:
+def ancestors(source: Source, catalog: Sequence[Source]) -> dict[str, list[Source]]:
     """The entries of all that a source repeats, directly or not, by the names under which it is named."""
     found: dict[str, list[Source]] = {}
     open_names = list(source.derived_from)

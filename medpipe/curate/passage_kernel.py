@@ -4,6 +4,14 @@ A line ends at a line feed or at a role marker such as `[ANSWER]`, which belongs
 ends with its line or behind an end mark and the end marks and closing marks that follow it; a full stop is
 one only before a space. Passages are compared as content keys are: by their letters, in lower case and of
 one width, so that punctuation and spaces make no difference.
+
+No boilerplate for sure are
+
+- passages with a digit, or with a Chinese numeral before a unit (`一日三次`);
+- fields: what starts with a label and a colon (`医保：否`), all sentences of a line that does, and all lines
+  of a record that does (`名称：…`);
+- what ends with a colon: it says what the next lines are;
+- what was asked: everything behind `[QUESTION]`, `患者：` and the like, up to the next role marker.
 """
 
 from __future__ import annotations
@@ -15,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medpipe.records.fold_kernel import (
+    _ASCII_END,
+    _COLON,
     _KEPT,
     _NUMBER,
     _OPENING,
@@ -29,13 +39,16 @@ from medpipe.records.fold_kernel import (
 )
 from medpipe.records.utf8 import CODE_POINTS, compiled, decode
 
-_LINE_FEED, _STOP = ord("\n"), ord(".")
-_END_MARK, _CLOSING_MARK, _NUMERAL, _UNIT = range(1, 5)
+_LINE_FEED, _STOP, _COMMA = ord("\n"), ord("."), ord(",")
+_LABEL_BYTES = 40
+"""Of a label up to its colon: 13 Chinese characters, or some words of English."""
+_END_MARK, _CLOSING_MARK, _NUMERAL, _UNIT, _ASKER = range(1, 6)
 _CLASSES = {
     _END_MARK: "。！？!?；;…",
     _CLOSING_MARK: "”’」』）)\"'",
     _NUMERAL: "一二两三四五六七八九十百半数几",
     _UNIT: "日天次片粒丸包袋支瓶贴滴毫克钱厘周月年岁小分度倍成剂疗个",
+    _ASKER: "问提患病用quhi",
 }
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
@@ -51,7 +64,7 @@ class Tables(NamedTuple):
     kinds: _Bytes
     """What each code point is to the fold of content keys."""
     classes: _Bytes
-    """End marks, closing marks, Chinese numerals and units."""
+    """End marks, closing marks, Chinese numerals, units, and first letters of the role names of who asks."""
     names: NDArray[np.int64]
     """Role names."""
 
@@ -86,37 +99,41 @@ def mark_rows(
     keep: _Bytes,
     counts: NDArray[np.uint32],
     hashes: _Hashes,
+    spans: NDArray[np.int64],
 ) -> int:
-    """Walks through the passages of each row; marks those that are repeated and lists the hashes of all.
+    """Walks through the passages of each row: lists them all, or marks those that are repeated.
 
-    Passages with fewer letters than `least`, or with a digit or a Chinese numeral before a unit, do not
-    count.
+    Smaller passages than `least` and those that are no boilerplate for sure (see above) are passed over.
 
     Args:
         data: the rows' UTF-8 bytes.
         offsets: where each row starts in them, and where the last one ends.
         tables: see `tables`.
-        least: letters of a passage.
-        repeated: hashes of the passages to mark, in order; may be empty.
-        keep: takes zeros for the bytes of these passages; ones before. Not touched if none is repeated.
+        least: size of a passage; a letter counts 3, one of ASCII 1.
+        repeated: hashes of the passages to mark, in order; empty to list all.
+        keep: takes zeros for the bytes of marked passages; ones before.
         counts: takes the number of marked passages in each row.
-        hashes: takes the hashes of each row's passages, distinct within the row; empty if not wanted.
+        hashes: takes the hashes of each row's passages, distinct within the row; or of each marked one.
+        spans: takes the first byte of each marked passage and the one behind its last.
 
     Returns:
         The number of hashes written.
     """
     kinds, classes, names = tables
+    marks = len(repeated) > 0
     written = 0
     for row in range(len(offsets) - 1):
         at, end = offsets[row], offsets[row + 1]
-        row_first, marked = written, 0
-        # Of the sentence and of its line: first byte, hash, letters; whether a dose or the like is in it.
-        sentence, sentence_hash, sentence_letters, sentence_is_dose = at, _NOTHING, 0, False
-        line, line_hash, line_letters, line_is_dose = at, _NOTHING, 0, False
-        marked_before_line = 0
-        may_be_marker, is_behind_end, is_behind_numeral = True, False, False
+        row_start, row_first, line_first = at, written, written
+        is_asked, is_record = False, False
+        # Of the sentence and of its line: first byte, hash, size, and whether it is no boilerplate for sure.
+        sentence, sentence_hash, sentence_size, sentence_stays = at, _NOTHING, 0, False
+        line, line_hash, line_size, line_stays, line_is_field = at, _NOTHING, 0, False, False
+        may_be_marker, may_be_label = True, True
+        is_behind_end, is_behind_numeral, is_behind_colon = False, False, False
         while at <= end:
-            place, behind, code, kind, group = at, -1, np.int64(_LINE_FEED), np.int64(_SPACE), np.int64(0)
+            place, behind, name_at = at, -1, at
+            code, kind, group = np.int64(_LINE_FEED), np.int64(_SPACE), np.int64(0)
             if at < end:
                 code, length = decode(data, at)
                 at += length
@@ -128,6 +145,7 @@ def mark_rows(
                     if may_be_marker:
                         behind = _behind_marker(data, place, end, names, kinds)
                 elif code == _OPENING:
+                    name_at = at
                     behind = _behind_bracket(data, at, end, names)
             else:
                 at += 1
@@ -135,43 +153,55 @@ def mark_rows(
             is_end = group == _END_MARK or (
                 code == _STOP and (at >= end or data[at] == 0x20 or data[at] == 0x0A)
             )
+            all_stays = is_asked or is_record or is_behind_colon
             if ends_line or (is_behind_end and not is_end and group != _CLOSING_MARK):
-                if sentence_letters >= least and not sentence_is_dose:
+                if sentence_size >= least and not (all_stays or sentence_stays):
                     value = _finished(sentence_hash)
-                    if len(hashes):
+                    if not marks or _is_among(value, repeated):
                         hashes[written] = value
+                        if marks:
+                            spans[written, 0], spans[written, 1] = sentence, place
+                            keep[sentence:place] = 0
                         written += 1
-                    if len(repeated) and _is_among(value, repeated):
-                        keep[sentence:place] = 0
-                        marked += 1
-                sentence, sentence_hash, sentence_letters = place, _NOTHING, 0
-                sentence_is_dose, is_behind_end = False, False
+                sentence, sentence_hash, sentence_size = place, _NOTHING, 0
+                sentence_stays, is_behind_end, may_be_label = line_is_field, False, True
             if ends_line:
-                if line_letters >= least and not line_is_dose:
+                if line_size >= least and not (all_stays or line_stays):
                     value = _finished(line_hash)
-                    if len(hashes):
+                    if not marks or _is_among(value, repeated):
+                        if marks:
+                            written = line_first
+                            spans[written, 0], spans[written, 1] = line, place
+                            keep[line:place] = 0
                         hashes[written] = value
                         written += 1
-                    if len(repeated) and _is_among(value, repeated):
-                        keep[line:place] = 0
-                        marked = marked_before_line + 1
                 if behind >= 0:
+                    is_asked = classes[_narrow(decode(data, name_at)[0])] == _ASKER
                     at = behind
-                sentence, line, line_hash, line_letters, line_is_dose = at, at, _NOTHING, 0, False
-                marked_before_line, may_be_marker, is_behind_numeral = marked, behind < 0, False
+                sentence, line, line_hash, line_size, line_stays = at, at, _NOTHING, 0, False
+                sentence_stays, line_is_field, line_first = False, False, written
+                may_be_marker, is_behind_numeral, is_behind_colon = behind < 0, False, False
                 continue
             is_behind_end = is_behind_end or is_end
             may_be_marker = kind in (_SPACE, _SENTENCE_END) or code == _STOP
+            if code == _COLON and may_be_label and sentence_size > 0 and place - sentence <= _LABEL_BYTES:
+                sentence_stays, line_stays = True, True
+                line_is_field = line_is_field or sentence == line
+                is_record = is_record or sentence == row_start
+            may_be_label = may_be_label and not (code in (_COLON, _COMMA) or is_end)
+            is_behind_colon = code == _COLON or (is_behind_colon and kind == _SPACE)
             if kind == _NUMBER or (group == _UNIT and is_behind_numeral):
-                sentence_is_dose, line_is_dose = True, True
+                sentence_stays, line_stays = True, True
             is_behind_numeral = group == _NUMERAL
             if kind == _KEPT:
+                size = 1 if code < _ASCII_END else 3
                 sentence_hash = sentence_hash * _BASE + np.uint64(code) + _ONE
                 line_hash = line_hash * _BASE + np.uint64(code) + _ONE
-                sentence_letters += 1
-                line_letters += 1
-        counts[row] = marked
-        if written > row_first:
+                sentence_size += size
+                line_size += size
+        if marks:
+            counts[row] = written - row_first
+        elif written > row_first:
             ordered = np.sort(hashes[row_first:written])
             written = row_first
             for value in ordered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import polars as pl
 
 from medpipe.catalog.source import Source, Use
 from medpipe.lake.dataset import Dataset
-from medpipe.lake.parquet import scan_parts
+from medpipe.lake.parquet import read_batches, scan_parts
 from medpipe.normalize.templates import render_conversations
 from medpipe.records.keys import joined_content
 from medpipe.records.kinds import Kind, Tier, record_columns
@@ -58,7 +59,14 @@ class Purpose(StrEnum):
         Conversations become documents by the source's template; they keep their id and content key, so
         that the same question and answer published as a text is still the same content.
         """
-        frame = scan_records(source, normalized)
+        return self._of(source, scan_records(source, normalized))
+
+    def batches(self, source: Source, normalized: Dataset, *, rows: int) -> Iterator[pl.DataFrame]:
+        """What `records` gives, at most so many rows at a time; see `read_batches`."""
+        for batch in _record_batches(source, normalized, rows):
+            yield self._of(source, batch.lazy()).collect()
+
+    def _of(self, source: Source, frame: pl.LazyFrame) -> pl.LazyFrame:
         if self is not Purpose.DOCUMENTS:
             return frame.match_to_schema(self.schema)
         if source.kind is Kind.CONVERSATION:
@@ -85,16 +93,36 @@ def scan_records(source: Source, normalized: Dataset) -> pl.LazyFrame:
     return scan_parts(normalized.files("part-*.parquet"), schema=record_columns(source.record_kind))
 
 
+def _record_batches(source: Source, normalized: Dataset, rows: int) -> Iterator[pl.DataFrame]:
+    schema = record_columns(source.record_kind)
+    return read_batches(normalized.files("part-*.parquet"), schema=schema, rows=rows)
+
+
+def text_batches(source: Source, normalized: Dataset, *, rows: int) -> Iterator[pl.DataFrame]:
+    """What `scan_texts` gives, at most so many rows at a time; see `read_batches`."""
+    for batch in _record_batches(source, normalized, rows):
+        yield _as_texts(source, batch.lazy()).collect()
+
+
 def scan_texts(source: Source, normalized: Dataset) -> pl.LazyFrame:
     """A source's normalized records as one text each, in their order.
 
     Returns:
         Columns `id`, `content_key`, `split`, `domain`, `lang`, `text`: a document's text, a conversation by
-        its source's template, of other kinds all content in order.
+        its source's template, of other kinds all content in order; `content`, what the key is made of; and
+        `question`: see `first_question`.
     """
-    frame = scan_records(source, normalized)
+    return _as_texts(source, scan_records(source, normalized))
+
+
+def _as_texts(source: Source, frame: pl.LazyFrame) -> pl.LazyFrame:
+    # Imported here: definitions reach this module and must load fast.
+    from medpipe.curate.family import first_question
+
+    kind = source.record_kind
+    frame = frame.with_columns(content=joined_content(kind), question=first_question(kind))
     if source.kind is Kind.CONVERSATION:
         frame = render_conversations(frame, source.template)
     elif source.kind is not Kind.DOCUMENT:
-        frame = frame.with_columns(text=joined_content(source.record_kind))
-    return frame.select("id", "content_key", "split", "domain", "lang", "text")
+        frame = frame.with_columns(text="content")
+    return frame.select("id", "content_key", "split", "domain", "lang", "text", "content", "question")

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from medpipe.lake.digest import digest_value, sha256_file
-from medpipe.lake.files import fsync_path, naming_a_full_disk, temporary_sibling, write_bytes_atomically
+from medpipe.lake.files import (
+    fsync_path,
+    link_or_copy,
+    naming_a_full_disk,
+    temporary_folder,
+    write_bytes_atomically,
+)
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import DatasetFile, Manifest, ManifestError, Recipe, read_manifest, write_manifest
 
@@ -65,7 +71,22 @@ class Draft:
     rows: int = 0
     rows_by_file: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    linked: dict[str, DatasetFile] = field(default_factory=dict)
+    """Files that were taken over, by path; see `link`."""
     published: Dataset | None = None
+
+    def link(self, dataset: Dataset, path: str) -> None:
+        """Takes a file over from a published data set under the same path, by a hard link where that works.
+
+        Its checksum is not computed again, so that a file that was damaged since is still found out.
+
+        Raises:
+            KeyError: the data set has no such file.
+        """
+        self.linked[path] = {file.path: file for file in dataset.manifest.files}[path]
+        target = self.path / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(dataset.path / path, target)
 
     @property
     def dataset(self) -> Dataset:
@@ -79,22 +100,26 @@ class Draft:
         return self.published
 
 
-def _list_files(folder: Path, rows_by_file: dict[str, int]) -> tuple[DatasetFile, ...]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+def _list_files(draft: Draft) -> tuple[DatasetFile, ...]:
+    paths = sorted(path for path in draft.path.rglob("*") if path.is_file())
+    names = [path.relative_to(draft.path).as_posix() for path in paths]
     return tuple(
-        DatasetFile(
-            path=path.relative_to(folder).as_posix(),
+        draft.linked.get(name)
+        or DatasetFile(
+            path=name,
             bytes=path.stat().st_size,
             sha256=sha256_file(path),
-            rows=rows_by_file.get(path.relative_to(folder).as_posix()),
+            rows=draft.rows_by_file.get(name),
         )
-        for path in paths
+        for name, path in zip(names, paths, strict=True)
     )
 
 
 @contextlib.contextmanager
 def publish(lake: Lake, room: str, *names: str, recipe: Recipe, digest: str | None = None) -> Iterator[Draft]:
     """Gives a draft to fill; on leaving the block without an error the draft becomes a data set.
+
+    What a killed process left of a draft of the same name is removed.
 
     Args:
         lake: the lake.
@@ -111,30 +136,26 @@ def publish(lake: Lake, room: str, *names: str, recipe: Recipe, digest: str | No
     """
     folder = lake.room(room, *names)
     folder.mkdir(parents=True, exist_ok=True)
-    draft = Draft(temporary_sibling(folder / "draft"))
-    draft.path.mkdir()
-    try:
-        with naming_a_full_disk(folder):
-            yield draft
-            files = _list_files(draft.path, draft.rows_by_file)
-            content = draft.content_digest or digest_value([[f.path, f.sha256] for f in files])
-            manifest = Manifest(
-                room=room,
-                name="/".join(names),
-                digest=digest or digest_value([content, recipe.code_version]),
-                recipe=recipe,
-                rows=draft.rows,
-                bytes=sum(f.bytes for f in files),
-                files=files,
-                facts=draft.facts,
-            )
-            for file in files:
-                fsync_path(draft.path / file.path)
-            write_manifest(draft.path, manifest)
-            draft.published = _rename_into_place(draft.path, folder / manifest.digest, manifest)
-            write_bytes_atomically(folder / HEAD, manifest.digest.encode())
-    finally:
-        shutil.rmtree(draft.path, ignore_errors=True)
+    with naming_a_full_disk(folder), temporary_folder(folder, "draft") as path:
+        draft = Draft(path)
+        yield draft
+        files = _list_files(draft)
+        content = draft.content_digest or digest_value([[f.path, f.sha256] for f in files])
+        manifest = Manifest(
+            room=room,
+            name="/".join(names),
+            digest=digest or digest_value([content, recipe.code_version]),
+            recipe=recipe,
+            rows=draft.rows,
+            bytes=sum(f.bytes for f in files),
+            files=files,
+            facts=draft.facts,
+        )
+        for file in files:
+            fsync_path(draft.path / file.path)
+        write_manifest(draft.path, manifest)
+        draft.published = _rename_into_place(draft.path, folder / manifest.digest, manifest)
+        write_bytes_atomically(folder / HEAD, manifest.digest.encode())
 
 
 def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Dataset:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +41,73 @@ def naming_a_full_disk(path: Path) -> Iterator[None]:
 def temporary_sibling(path: Path) -> Path:
     """A name beside `path` that no finished data set can have."""
     return path.parent / f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[bool]:
+    """Holds a folder to itself until the block is left; waits while another process or thread does.
+
+    The lock is the operating system's (flock), so that a killed process lets go of it.
+
+    Yields:
+        Whether it is held: False where the file system knows no such locks.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield _lock(handle, fcntl.LOCK_EX)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, operation: int) -> bool:
+    try:
+        fcntl.flock(handle, operation)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A folder below `parent` under a temporary name, removed on leaving the block unless it was renamed.
+
+    Those that a killed process left behind under the same name are removed first; those of living processes
+    and threads are locked, and stay.
+    """
+    with locked_folder(parent) as is_locked:
+        for other in parent.glob(f".{name}.*.tmp") if is_locked else ():
+            _remove_if_abandoned(other)
+        path = temporary_sibling(parent / name)
+        path.mkdir()
+        handle = os.open(path, os.O_RDONLY)
+        _lock(handle, fcntl.LOCK_EX)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(handle)
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # a file, or gone meanwhile
+        return
+    try:
+        if _lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file that never changes a second name; copies it where the file system has no hard links."""
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.EEXIST):
+            raise
+        shutil.copyfile(source, target)
 
 
 def fsync_path(path: Path) -> None:

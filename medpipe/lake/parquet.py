@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -120,6 +120,29 @@ def _bytes_of_rows(frame: pl.DataFrame) -> pl.Series:
                     text = pl.element().struct.field(field.name)
                     sizes.append(pl.col(name).list.eval(text.str.len_bytes()).list.sum())
     return frame.select(pl.sum_horizontal(size.cast(pl.UInt64) for size in sizes)).to_series()
+
+
+def read_batches(parts: Iterable[Path], *, schema: pl.Schema, rows: int) -> Iterator[pl.DataFrame]:
+    """Reads Parquet parts one after the other, a few pages at a time.
+
+    Memory is that of a batch, however long the files are: the streaming engine of Polars reads several row
+    groups ahead of a slow consumer, the more the longer a file is.
+
+    Args:
+        parts: the files.
+        schema: the columns to read and their types.
+        rows: most rows of a batch; a batch does not reach over two files.
+    """
+    import pyarrow.parquet as pq
+
+    names = schema.names()
+    for part in parts:
+        with pq.ParquetFile(part, pre_buffer=False) as file:
+            for arrow in file.iter_batches(rows, columns=names, use_threads=False):
+                # Column by column: those of a batch that is taken over as a whole live and die together, so
+                # that whoever keeps ids would keep the texts.
+                columns = {name: pl.Series(arrow.column(name)) for name in names}
+                yield pl.DataFrame(columns).cast(schema)
 
 
 def scan_parts(parts: list[Path], *, schema: Any) -> pl.LazyFrame:

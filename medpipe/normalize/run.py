@@ -16,11 +16,13 @@ from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
 from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
+from medpipe.lake.tombstones import Tombstones, read_tombstones
 from medpipe.normalize import CODE_VERSION
 from medpipe.normalize.files import label, opened_files
 from medpipe.normalize.garbage import rare_collections
 from medpipe.normalize.parts import PartWriter
 from medpipe.normalize.records import Normalized, Origin, normalize_batch
+from medpipe.normalize.withdrawn import without_withdrawn
 from medpipe.records.kinds import identity_columns, record_columns, rejected_columns
 
 ROOM = "normalized"
@@ -42,6 +44,8 @@ class _Counts:
     published: int = 0
     rejected: int = 0
     records: int = 0
+    withdrawn: int = 0
+    """Records that were taken out, some of rows that other records are kept of."""
     by_reason: Counter[str] = field(default_factory=Counter)
 
     def add(self, published: int, batch: Normalized) -> None:
@@ -59,10 +63,19 @@ class _Counts:
         }
 
 
-def recipe_of(source: Source, raw: Dataset) -> Recipe:
-    """What a normalized data set depends on: the rows, and what the catalog says about reading them."""
+def recipe_of(
+    source: Source,
+    raw: Dataset,
+    tombstones: Tombstones = Tombstones(),  # noqa: B008 - frozen
+) -> Recipe:
+    """What a normalized data set depends on.
+
+    The rows, what the catalog says about reading them, and what was withdrawn from them.
+    """
     config = source.model_dump(mode="json", include={"id", "kind", "layout", "language", "simplify"})
     config["files"] = [file.model_dump(mode="json", exclude=_ABOUT_FILES) for file in source.files]
+    if withdrawn := tombstones.of_source(source.id):
+        config["withdrawn"] = withdrawn
     return Recipe(inputs={"raw": raw.digest}, code_version=CODE_VERSION, config=config)
 
 
@@ -81,19 +94,24 @@ def normalize_source(
     (published is always the sum of the other two), by file and by reason. Members of an archive count as
     files of their own.
 
+    A record that was withdrawn, or whose content was, is taken out; a row of which nothing is left is
+    rejected as `withdrawn`, without its text. Of a source that was withdrawn as a whole every row is.
+
     Args:
         source: the catalog entry.
         raw: its snapshot.
-        lake: where the result goes.
+        lake: where the result goes, and the tombstones are.
         force: make it again even if the same recipe was made before.
         progress: takes a line about once a second.
 
     Raises:
         NormalizeError: none of the source's files is in the snapshot, or a lookup is wrong.
         IngestError: a file cannot be read as the catalog says.
+        TombstoneError: what was withdrawn cannot be read.
         DiskFullError: the disk filled; what was there before stays.
     """
-    recipe = recipe_of(source, raw)
+    tombstones = read_tombstones(lake)
+    recipe = recipe_of(source, raw, tombstones)
     if not force and (found := find_reusable(lake, ROOM, source.id, recipe=recipe)):
         return Built(found, reused=True)
     total, by_file, used = _Counts(), {}, set[str]()
@@ -111,10 +129,12 @@ def normalize_source(
             for path, origin in files:
                 counts = _Counts()
                 for published, batch in normalized_batches(path, origin, pool, progress):
-                    kept.write(batch.records)
-                    rejected.write(batch.rejected)
-                    counts.add(published, batch)
-                    total.add(published, batch)
+                    left = without_withdrawn(batch, tombstones)
+                    kept.write(left.records)
+                    rejected.write(left.rejected)
+                    counts.add(published, left)
+                    total.add(published, left)
+                    total.withdrawn += batch.records.height - left.records.height
                 by_file[origin.path] = counts.facts()
                 used.add(label(origin.file))
         draft.content_digest = digest_value([kept.digest(), rejected.digest()])
@@ -127,6 +147,7 @@ def normalize_source(
             **total.facts(),
             "rejected_by_reason": dict(sorted(total.by_reason.items())),
             "by_file": by_file,
+            **({"records_withdrawn": total.withdrawn} if total.withdrawn else {}),
             "patterns_without_files": [label(file) for file in source.files if label(file) not in used],
         }
     return Built(draft.dataset, reused=False)

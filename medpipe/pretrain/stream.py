@@ -136,6 +136,41 @@ class SampleStream:
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
+    def find(self, shard: int, start: int, stop: int) -> Integers:
+        """The sample indices that read any of a range of tokens: the inverse of indexing.
+
+        A token is read as the target of its window, and as the input before its neighbour: the first token
+        behind a range, where there is one, has the last token of the range as its input.
+
+        Args:
+            shard: index into the stage's shards.
+            start: first token of the range.
+            stop: behind its last token.
+
+        Returns:
+            Indices in rising order, each once.
+
+        Raises:
+            IndexError: the stage has no such shard, or the shard no such tokens.
+        """
+        component = int(np.searchsorted(self._first_shard, shard, side="right")) - 1
+        if not 0 <= shard < self._first_shard[-1]:
+            raise IndexError(f"shard {shard} is not one of the stage's {self._first_shard[-1]}")
+        place = shard - self._first_shard[component]
+        tokens = int(self._shard_tokens[component][place])
+        if not 0 <= start < stop <= tokens:
+            raise IndexError(f"[{start}, {stop}) is no range of the {tokens} tokens of shard {shard}")
+        ends = self._window_ends[component]
+        before = int(ends[place - 1]) if place else 0
+        first, last = before + start // self._length, before + min(stop, tokens - 1) // self._length
+        slots = np.flatnonzero(self._component == component)
+        ranks = []
+        for epoch in range(-(-len(slots) // int(ends[-1]))):
+            order = self._epoch(component, epoch)
+            ranks.append(np.flatnonzero((order >= first) & (order <= last)) + epoch * int(ends[-1]))
+        found = np.concatenate(ranks) if ranks else np.empty(0, dtype=np.int64)
+        return slots[found[found < len(slots)]]
+
     def _epoch(self, component: int, epoch: int) -> Integers:
         """Order of a component's windows in one epoch; the two newest epochs a component are kept."""
         order = self._epochs.get((component, epoch))

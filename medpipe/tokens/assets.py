@@ -16,7 +16,7 @@ from medpipe.asset_metadata import (
 )
 from medpipe.catalog.source import Source
 from medpipe.curate.assets import DOCUMENTS_KEY
-from medpipe.lake.dataset import Dataset, current, find_current
+from medpipe.lake.dataset import current, find_current
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Domain
 from medpipe.tokens.config import (
@@ -178,18 +178,6 @@ def _build_shards_asset(
     return shards
 
 
-def _current_shards(
-    lake: Lake, domains: Sequence[Domain], documents: Dataset
-) -> dict[tuple[str, str], Dataset]:
-    """The newest shards of every domain and source that the corpus has documents of."""
-    found: dict[tuple[str, str], Dataset] = {}
-    for source, facts in documents.manifest.facts["by_source"].items():
-        for domain in facts["content_digest"]:
-            if domain in domains:
-                found[domain, source] = current(lake, "shards", domain, source)
-    return found
-
-
 def _build_snapshot_asset(
     sources: Sequence[Source], domains: Sequence[Domain], tokenizer_config: TokenizerConfig, *, lake: Lake
 ) -> dg.AssetsDefinition:
@@ -207,11 +195,11 @@ def _build_snapshot_asset(
         code_version="1",
     )
     def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from medpipe.tokens.snapshot import build_snapshot
+        from medpipe.tokens.snapshot import build_snapshot, current_shards
 
         with plain_failures():
             documents = current(lake, "corpus", "documents")
-            shards = _current_shards(lake, domains, documents)
+            shards = current_shards(lake, domains, documents)
             raw = {source.id: find_current(lake, "raw", source.id) for source in sources}
             pinned, reused = build_snapshot(
                 lake,

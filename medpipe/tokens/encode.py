@@ -15,8 +15,6 @@ import polars as pl
 
 from medpipe.tokens.engine import Engine, audit
 
-BATCH_ROWS = 2048
-"""Most documents that are encoded at once."""
 BATCH_BYTES = 2_000_000
 """Text that is encoded at once; a longer document is a batch of its own."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from medpipe.tokens.encode import BATCH_ROWS, EncodedBatch, encode_batches
+from medpipe.tokens.cuts import Chunk, ChunkCutter, Key
+from medpipe.tokens.documents import DocumentReader
+from medpipe.tokens.encode import EncodedBatch, encode_batches
 from medpipe.tokens.engine import Engine
 from medpipe.tokens.progress import Progress
 from medpipe.tokens.vocabulary import dtype_of
-from medpipe.tokens.workfolder import Key, WorkFolder, waiting_name
+from medpipe.tokens.workfolder import WorkFolder, waiting_name
 from medpipe.tokens.writer import ShardWriter
 
 
@@ -20,8 +22,7 @@ from medpipe.tokens.writer import ShardWriter
 class SourceText:
     """The documents of one source and domain, and how they become shards."""
 
-    records: pl.LazyFrame
-    """Columns `id`, `lang`, `split`, `tier`, `text`, all String."""
+    reader: DocumentReader
     source: str
     label: str
     """Stands before each line of news."""
@@ -31,6 +32,8 @@ class SourceText:
     eos_id: int
     limit: int
     """Most tokens of a shard."""
+    least: int
+    """Text bytes of a chunk, at least."""
 
     @property
     def dtype(self) -> str:
@@ -44,12 +47,25 @@ def fill_work_folder(
     reference: Engine,
     work: WorkFolder,
     *,
+    chunks: list[Chunk] | None = None,
     workers: int | None = None,
     progress: Callable[[str], None] | None = None,
-) -> None:
-    """Writes every shard that the work folder lacks; each holds documents of one split and one tier.
+) -> list[Chunk]:
+    """Writes every shard that the work folder lacks; each holds documents of one chunk.
 
     A kill loses the shards that are being written: one a split and tier.
+
+    Args:
+        text: what is encoded.
+        engine: encodes.
+        reference: what the engine must agree with.
+        work: where finished shards are, and where new ones come.
+        chunks: those of the text, where they are known already: their digests are not computed again.
+        workers: threads that encode.
+        progress: takes news.
+
+    Returns:
+        All chunks of the text.
 
     Raises:
         ShardError: an id does not fit the dtype or the vocabulary.
@@ -57,10 +73,11 @@ def fill_work_folder(
     """
     there = sum(each.shard.text_bytes for each in work.finished)
     news = Progress(progress, text.label, total_bytes=text.total_bytes and text.total_bytes - there)
+    cutter = ChunkCutter(text.least, digesting=chunks is None)
     shards = _OpenShards(work, text)
     try:
         for batch in encode_batches(
-            _unfinished(text.records, work.done()),
+            _unfinished(text.reader, cutter, work),
             engine,
             reference,
             dtype=text.dtype,
@@ -77,27 +94,22 @@ def fill_work_folder(
     finally:
         shards.abort()
     news.finish()
+    return cutter.finish() if chunks is None else chunks
 
 
-def _unfinished(records: pl.LazyFrame, done: Counter[Key]) -> Iterator[pl.DataFrame]:
-    """The documents that are in no finished shard, each with its place `row` among all of the source."""
-    left, rows = Counter(done), 0
-    for batch in records.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-        numbered = batch.with_row_index("row", offset=rows)
-        rows += batch.height
-        if left.total():
-            limits = pl.DataFrame(
-                [(*key, count) for key, count in left.items()],
-                schema=["split", "tier", "limit"],
-                orient="row",
-            )
-            placed = numbered.with_columns(place=pl.int_range(pl.len()).over("split", "tier"))
-            joined = placed.join(limits, on=["split", "tier"], how="left", maintain_order="left")
-            for split, tier, count in batch.group_by("split", "tier").len().iter_rows():
-                left[split, tier] = max(0, left[split, tier] - count)
-            numbered = joined.filter(pl.col("place") >= pl.col("limit").fill_null(0)).drop("place", "limit")
-        if numbered.height:
-            yield numbered
+def _unfinished(reader: DocumentReader, cutter: ChunkCutter, work: WorkFolder) -> Iterator[pl.DataFrame]:
+    """The documents that are in no finished shard, each with its chunk."""
+    done = work.done()
+    finished = pl.DataFrame(
+        {"chunk": list(done), "done": list(done.values())}, schema=dict.fromkeys(("chunk", "done"), pl.Int64)
+    )
+    for batch in reader.batches():
+        placed = cutter.cut(batch)
+        if done:
+            joined = placed.join(finished, on="chunk", how="left", maintain_order="left")
+            placed = joined.filter(pl.col("place") >= pl.col("done").fill_null(0)).drop("done")
+        if placed.height:
+            yield placed.drop("place")
 
 
 class _OpenShards:
@@ -108,13 +120,22 @@ class _OpenShards:
         self._open: dict[Key, tuple[int, ShardWriter]] = {}
 
     def append(self, key: Key, batch: EncodedBatch) -> None:
-        """Appends documents of one split and tier; closes a shard before one that does not fit."""
+        """Appends documents of one split and tier.
+
+        A shard is closed before a document of another chunk, and before one that does not fit. Tokens are
+        counted here, since no bound on them that is known before holds for every tokenizer.
+        """
+        chunks = batch.documents["chunk"].to_numpy()
         start = 0
-        while start < len(batch.lengths):
+        while start < len(chunks):
+            chunk = int(chunks[start])
+            if key in self._open and self._open[key][0] != chunk:
+                self._finish(key)
             if key not in self._open:
-                self._open[key] = self._start(key, int(batch.documents["row"][start]))
+                self._open[key] = chunk, self._start(key, chunk)
+            behind = start + int(np.searchsorted(chunks[start:], chunk, side="right"))
             writer = self._open[key][1]
-            fitting = writer.room_for(batch.lengths[start:], self._text.limit)
+            fitting = writer.room_for(batch.lengths[start:behind], self._text.limit)
             if fitting:
                 writer.extend(batch.slice(start, start + fitting))
                 start += fitting
@@ -131,19 +152,18 @@ class _OpenShards:
         for _, writer in self._open.values():
             writer.abort()
 
-    def _start(self, key: Key, row: int) -> tuple[int, ShardWriter]:
-        writer = ShardWriter(
+    def _start(self, key: Key, chunk: int) -> ShardWriter:
+        return ShardWriter(
             self._work.path,
-            waiting_name(row),
+            waiting_name(chunk, self._work.pieces()[chunk]),
             split=key[0],
             tier=key[1],
             source=self._text.source,
             dtype=self._text.dtype,
         )
-        return row, writer
 
     def _finish(self, key: Key) -> None:
-        row, writer = self._open[key]
+        chunk, writer = self._open[key]
         shard = writer.close()
         del self._open[key]
-        self._work.add(row, shard)
+        self._work.add(chunk, shard)

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 
 from medpipe.lake.dataset import Dataset
 from medpipe.records.kinds import Split
-from medpipe.tokens.encode import BATCH_ROWS, cut_groups
+from medpipe.tokens.documents import BATCH_ROWS
+from medpipe.tokens.encode import cut_groups
 from medpipe.tokens.published import unknown_token
 from medpipe.tokens.sample import scan_documents
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
@@ -16,6 +16,9 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain
 from medpipe.tokens.config import SHARD_CODE_VERSION, ShardConfig
+from medpipe.tokens.cuts import Chunk, find_chunks
+from medpipe.tokens.documents import DocumentReader, documents_of
+from medpipe.tokens.earlier import EarlierChunk, earlier_chunks, link_equal_chunks
 from medpipe.tokens.engine import (
     SAMPLE_BYTES,
     SMALL_BYTES,
@@ -25,13 +28,20 @@ from medpipe.tokens.engine import (
     choose_engine,
 )
 from medpipe.tokens.fill import SourceText, fill_work_folder
-from medpipe.tokens.sample import scan_documents
 from medpipe.tokens.tokenizer import load_tokenizer
-from medpipe.tokens.workfolder import WorkFolder, work_folder
-from medpipe.tokens.writer import WrittenShard
+from medpipe.tokens.workfolder import PlacedShard, WorkFolder, work_folder
 
-SAMPLE_ROWS = 1000
 ROOM = "shards"
+
+
+@dataclass(frozen=True)
+class BuiltShards(Built):
+    """The shards of one source, and which of them had to be encoded."""
+
+    linked: tuple[str, ...] = ()
+    """Names of the shards whose documents an earlier data set had already."""
+    written: tuple[str, ...] = ()
+    """Names of the shards that were encoded; neither, where the data set was there as a whole."""
 
 
 def build_shards(
@@ -45,7 +55,7 @@ def build_shards(
     progress: Callable[[str], None] | None = None,
     engine: EngineName = "auto",
     workers: int | None = None,
-) -> dict[str, Built]:
+) -> dict[str, BuiltShards]:
     """Encodes a domain's documents, one data set `shards/<domain>/<source>` a source that has any.
 
     Args:
@@ -61,8 +71,9 @@ def build_shards(
 
     Returns:
         By source, in the order of the corpus. A source whose documents of this domain and whose
-        tokenizer are unchanged is reused. A source that a killed run was at goes on behind the shards
-        that it had finished.
+        tokenizer are unchanged is reused. Of another, shards whose documents are those of a shard of an
+        earlier data set are linked to that one's files. A source that a killed run was at goes on behind
+        the shards that it had finished. The data set is the same in all cases.
 
     Raises:
         ShardError: the tokenizer gave an id that its manifest does not allow, or another process is
@@ -70,9 +81,9 @@ def build_shards(
         EngineError: the engine that was asked for by name cannot stand for the tokenizer.
         TokenizerError: the tokenizer's file cannot be read.
     """
-    built: dict[str, Built] = {}
-    for source, facts in documents.manifest.facts["by_source"].items():
-        digest = facts["content_digest"].get(domain.value)
+    built: dict[str, BuiltShards] = {}
+    for source, stated in documents.manifest.facts["by_source"].items():
+        digest = stated["content_digest"].get(domain.value)
         if digest is None:
             continue
         recipe = Recipe(
@@ -82,89 +93,126 @@ def build_shards(
         )
         found = None if force else find_reusable(lake, ROOM, domain.value, source, recipe=recipe)
         if found is not None:
-            built[source] = Built(found, reused=True)
+            built[source] = BuiltShards(found, reused=True)
             continue
         text = SourceText(
-            records=_records(documents, source, domain),
+            reader=documents_of(documents, source, domain),
             source=source,
             label=f"shards/{domain.value}: {source}",
-            total_bytes=facts.get("text_bytes", {}).get(domain.value),
+            total_bytes=stated.get("text_bytes", {}).get(domain.value),
             vocabulary_size=int(tokenizer.manifest.facts["vocabulary_size"]),
             eos_id=int(tokenizer.manifest.facts["eos_id"]),
             limit=config.max_tokens_per_shard,
+            least=config.min_text_bytes,
         )
-        folder = lake.room(ROOM, domain.value, source)
+        facts: dict[str, Any] = {
+            "domain": domain.value,
+            "source": source,
+            "tokenizer": tokenizer.digest,
+            "dtype": text.dtype,
+            "eos_id": text.eos_id,
+            "vocabulary_size": text.vocabulary_size,
+        }
+        names = (ROOM, domain.value, source)
+        earlier = {} if force else earlier_chunks(lake, *names, recipe=recipe, facts=facts)
+        folder = lake.room(*names)
         with naming_a_full_disk(folder), work_folder(folder, recipe.digest) as work:
-            _encode(text, load_tokenizer(tokenizer), work, engine=engine, workers=workers, progress=progress)
-            with publish(lake, ROOM, domain.value, source, recipe=recipe) as draft:
+            chunks = _fill(text, tokenizer, work, earlier, engine=engine, workers=workers, progress=progress)
+            with publish(lake, *names, recipe=recipe) as draft:
                 shards = work.hand_over(draft.path)
-                _describe(draft, shards, tokenizer, domain, text)
-        built[source] = Built(draft.dataset, reused=False)
+                _describe(draft, shards, chunks, facts)
+        built[source] = BuiltShards(
+            draft.dataset,
+            reused=False,
+            linked=tuple(each.shard.name for each in shards if each.linked),
+            written=tuple(each.shard.name for each in shards if not each.linked),
+        )
     return built
 
 
-def _records(documents: Dataset, source: str, domain: Domain) -> pl.LazyFrame:
-    return (
-        scan_documents(documents, source)
-        .filter(pl.col("domain").cast(pl.String) == domain.value)
-        .select("id", "lang", "split", "tier", "text")
-        .with_columns(pl.col("lang", "split", "tier").cast(pl.String))
+def _fill(
+    text: SourceText,
+    tokenizer: Dataset,
+    work: WorkFolder,
+    earlier: Mapping[str, EarlierChunk],
+    *,
+    engine: EngineName,
+    workers: int | None,
+    progress: Callable[[str], None] | None,
+) -> list[Chunk]:
+    """Links and encodes the shards that are not finished yet; returns all chunks of the text."""
+    say = progress or (lambda _: None)
+    if work.finished:
+        count = sum(each.shard.documents for each in work.finished)
+        say(f"{text.label}: {len(work.finished)} shards of {count:,} documents are there from a run before")
+    if not earlier:
+        return _encode(text, load_tokenizer(tokenizer), work, None, engine=engine, workers=workers, say=say)
+    chunks = find_chunks(text.reader.batches(), least=text.least)
+    link_equal_chunks(chunks, earlier, work)
+    done = work.done()
+    left = [chunk for chunk in chunks if done[chunk.first_row] < chunk.documents]
+    linked = sum(each.linked for each in work.finished)
+    say(
+        f"{text.label}: {linked} shards are linked from earlier data sets; "
+        f"{len(left)} of {len(chunks)} chunks with {sum(chunk.text_bytes for chunk in left) / 1e6:.1f} MB "
+        "of text are encoded"
     )
+    if not left:
+        return chunks
+    return _encode(text, load_tokenizer(tokenizer), work, chunks, engine=engine, workers=workers, say=say)
 
 
 def _encode(
     text: SourceText,
     tokenizer: Tokenizer,
     work: WorkFolder,
+    chunks: list[Chunk] | None,
     *,
     engine: EngineName,
     workers: int | None,
-    progress: Callable[[str], None] | None,
-) -> None:
+    say: Callable[[str], None],
+) -> list[Chunk]:
     """Writes the shards that are not finished yet, with the reference if the chosen engine is caught out."""
-    say = progress or (lambda _: None)
-    sample = text.records.select("text").head(SAMPLE_ROWS).collect(engine="streaming")["text"]
+    there = sum(each.shard.text_bytes for each in work.finished)
     chosen = choose_engine(
         tokenizer,
-        sample.filter(sample.str.len_bytes().cum_sum() <= SAMPLE_BYTES),
+        _sample(text.reader),
         vocabulary_size=text.vocabulary_size,
-        total_bytes=SMALL_BYTES if text.total_bytes is None else text.total_bytes,
+        total_bytes=SMALL_BYTES if text.total_bytes is None else text.total_bytes - there,
         wanted=engine,
     )
     say(f"{text.label}: encoding with {chosen.engine.name} ({chosen.reason})")
-    if work.finished:
-        count = sum(each.shard.documents for each in work.finished)
-        say(f"{text.label}: {len(work.finished)} shards of {count:,} documents are there from a run before")
     reference = TokenizersEngine(tokenizer)
     try:
-        fill_work_folder(text, chosen.engine, reference, work, workers=workers, progress=progress)
+        return fill_work_folder(
+            text, chosen.engine, reference, work, chunks=chunks, workers=workers, progress=say
+        )
     except EngineError as error:
         if engine != "auto":
             raise
         say(f"{text.label}: {error}; all of it is encoded with tokenizers instead")
+        # What is linked too: the same engine may have gone astray on an earlier day.
         work.clear()
-        fill_work_folder(text, reference, reference, work, workers=workers, progress=progress)
+        return fill_work_folder(
+            text, reference, reference, work, chunks=chunks, workers=workers, progress=say
+        )
 
 
-def _describe(
-    draft: Draft, shards: list[WrittenShard], tokenizer: Dataset, domain: Domain, text: SourceText
-) -> None:
+def _sample(reader: DocumentReader) -> pl.Series:
+    """The first texts, some `SAMPLE_BYTES` of them at most."""
+    texts = next((batch["text"] for batch in reader.batches() if batch.height), pl.Series(dtype=pl.String))
+    # A copy, which does not keep the rest of the batch.
+    chosen = texts.filter(texts.str.len_bytes().cum_sum() <= SAMPLE_BYTES).to_list()
+    return pl.Series(chosen, dtype=pl.String)
+
+
+def _describe(draft: Draft, shards: list[PlacedShard], chunks: list[Chunk], facts: dict[str, Any]) -> None:
     """Sets digest, rows and facts."""
-    facts: dict[str, Any] = {
-        "domain": domain.value,
-        "source": text.source,
-        "tokenizer": tokenizer.digest,
-        "dtype": text.dtype,
-        "eos_id": text.eos_id,
-        "vocabulary_size": text.vocabulary_size,
-    }
-    contents = [asdict(shard) for shard in shards]
-    draft.content_digest = digest_value({**facts, "shards": contents})
-    draft.facts = {
-        **facts,
-        "shards": [{key: value for key, value in each.items() if key != "content"} for each in contents],
-    }
-    draft.rows = sum(shard.documents for shard in shards)
-    for shard in shards:
+    digests = {chunk.first_row: chunk.digest for chunk in chunks}
+    stated = [asdict(each.shard) | {"chunk": digests[each.first_row]} for each in shards]
+    draft.facts = facts | {"shards": stated}
+    draft.content_digest = digest_value(draft.facts)
+    draft.rows = sum(each.shard.documents for each in shards)
+    for each in shards:
         for suffix in (".docs.parquet", ".tokens.parquet"):
-            draft.rows_by_file[shard.name + suffix] = shard.documents
+            draft.rows_by_file[each.shard.name + suffix] = each.shard.documents

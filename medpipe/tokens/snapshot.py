@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from medpipe.lake.dataset import Dataset
+from medpipe.lake.dataset import Dataset, current
 from medpipe.lake.digest import digest_value
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake, safe_name
@@ -63,6 +63,27 @@ class CorpusSnapshot(_Entry):
 
 def _name(content: Mapping[str, object]) -> str:
     return digest_value(dict(content))
+
+
+def current_shards(
+    lake: Lake, domains: Collection[str], documents: Dataset
+) -> dict[tuple[str, str], Dataset]:
+    """The newest shards of every domain and source that the corpus has documents of.
+
+    Args:
+        lake: the lake.
+        domains: the domains that are wanted.
+        documents: `corpus/documents`.
+
+    Raises:
+        ManifestError: a domain of a source has no shards yet.
+    """
+    return {
+        (domain, source): current(lake, "shards", domain, source)
+        for source, facts in documents.manifest.facts["by_source"].items()
+        for domain in facts["content_digest"]
+        if domain in domains
+    }
 
 
 def build_snapshot(

@@ -13,8 +13,8 @@ import fcntl
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -28,24 +28,40 @@ JOURNAL = "journal.json"
 _LOCK = "lock"
 _PREFIX = ".work-"
 
-Key = tuple[str, str]
-"""Split and tier of a shard."""
-
 
 @dataclass(frozen=True)
 class FinishedShard:
     """A shard in the journal."""
 
     first_row: int
-    """Place of its first document among those of the source; names the files while they wait."""
+    """Of its chunk: the place of the chunk's first document among those of the source."""
+    piece: int
+    """Which shard of the chunk it is: more than one has a chunk of too many tokens."""
+    linked: bool
+    """Whether an earlier data set had it."""
     shard: WrittenShard
     bytes: dict[str, int]
     """Length of each file, by suffix."""
 
+    @property
+    def name(self) -> str:
+        """Name of its files while they wait, without suffix."""
+        return waiting_name(self.first_row, self.piece)
 
-def waiting_name(first_row: int) -> str:
-    """Name of a shard's files while they wait, without suffix."""
-    return f"{first_row:012d}"
+
+@dataclass(frozen=True)
+class PlacedShard:
+    """A shard in a draft."""
+
+    shard: WrittenShard
+    first_row: int
+    """Of its chunk."""
+    linked: bool
+
+
+def waiting_name(first_row: int, piece: int) -> str:
+    """Name of a shard's files while they wait, without suffix; names sort as shards are numbered."""
+    return f"{first_row:012d}-{piece:06d}"
 
 
 class WorkFolder:
@@ -55,21 +71,47 @@ class WorkFolder:
         self.path = path
         self.finished = _read_journal(path)
 
-    def done(self) -> Counter[Key]:
-        """How many documents of each split and tier are in finished shards: always the first ones."""
-        counts: Counter[Key] = Counter()
+    def done(self) -> Counter[int]:
+        """How many documents of each chunk, by its first row, are in finished shards: always the first."""
+        counts: Counter[int] = Counter()
         for each in self.finished:
-            counts[each.shard.split, each.shard.tier] += each.shard.documents
+            counts[each.first_row] += each.shard.documents
         return counts
 
+    def pieces(self) -> Counter[int]:
+        """How many finished shards each chunk has, by its first row."""
+        return Counter(each.first_row for each in self.finished)
+
     def add(self, first_row: int, shard: WrittenShard) -> None:
-        """Notes a shard whose files are written."""
+        """Notes a shard whose files are written under the chunk's next waiting name."""
+        self._note(first_row, shard, linked=False)
+        self._write_journal()
+
+    def link(self, first_row: int, shards: Sequence[tuple[WrittenShard, Path]]) -> None:
+        """Takes over the shards of a whole chunk from an earlier data set.
+
+        Args:
+            first_row: of the chunk.
+            shards: in order, each with the folder that it lies in.
+        """
+        for piece, (shard, folder) in enumerate(shards):
+            for suffix in SUFFIXES:
+                target = self.path / (waiting_name(first_row, piece) + suffix)
+                target.unlink(missing_ok=True)
+                link_or_copy(folder / (shard.name + suffix), target)
+            self._note(first_row, shard, linked=True)
+        self._write_journal()
+
+    def _note(self, first_row: int, shard: WrittenShard, *, linked: bool) -> None:
+        piece = self.pieces()[first_row]
         sizes = {}
         for suffix in SUFFIXES:
-            path = self.path / (waiting_name(first_row) + suffix)
+            path = self.path / (waiting_name(first_row, piece) + suffix)
             fsync_path(path)
             sizes[suffix] = path.stat().st_size
-        self.finished.append(FinishedShard(first_row, shard, sizes))
+        self.finished.append(FinishedShard(first_row, piece, linked, shard, sizes))
+
+    def _write_journal(self) -> None:
         write_json_atomically(self.path / JOURNAL, [asdict(each) for each in self.finished])
 
     def clear(self) -> None:
@@ -78,18 +120,19 @@ class WorkFolder:
         (self.path / JOURNAL).unlink(missing_ok=True)
         _read_journal(self.path)
 
-    def hand_over(self, folder: Path) -> list[WrittenShard]:
-        """Puts the shards into a draft, numbered in the order of their first documents."""
+    def hand_over(self, folder: Path) -> list[PlacedShard]:
+        """Puts the shards into a draft, numbered in the order of their chunks' first documents."""
         shards = []
-        for number, each in enumerate(sorted(self.finished, key=lambda each: each.first_row)):
+        for number, each in enumerate(sorted(self.finished, key=lambda each: each.name)):
             name = f"{number:05d}"
             for suffix in SUFFIXES:
-                _link(self.path / (waiting_name(each.first_row) + suffix), folder / (name + suffix))
-            shards.append(WrittenShard(**(asdict(each.shard) | {"name": name})))
+                link_or_copy(self.path / (each.name + suffix), folder / (name + suffix))
+            shards.append(PlacedShard(replace(each.shard, name=name), each.first_row, each.linked))
         return shards
 
 
-def _link(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name."""
     try:
         target.hardlink_to(source)
     except OSError:  # a file system without hard links
@@ -101,13 +144,13 @@ def _read_journal(path: Path) -> list[FinishedShard]:
     finished: list[FinishedShard] = []
     with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError, TypeError, KeyError):
         for entry in orjson.loads((path / JOURNAL).read_bytes()):
-            each = FinishedShard(entry["first_row"], WrittenShard(**entry["shard"]), entry["bytes"])
-            files = {suffix: path / (waiting_name(each.first_row) + suffix) for suffix in SUFFIXES}
+            each = FinishedShard(**(entry | {"shard": WrittenShard(**entry["shard"])}))
+            files = {suffix: path / (each.name + suffix) for suffix in SUFFIXES}
             if any(not f.is_file() or f.stat().st_size != each.bytes[s] for s, f in files.items()):
                 finished = []
                 break
             finished.append(each)
-    kept = {waiting_name(each.first_row) + suffix for each in finished for suffix in SUFFIXES}
+    kept = {each.name + suffix for each in finished for suffix in SUFFIXES}
     for file in path.iterdir():
         if file.name not in kept | {JOURNAL, _LOCK}:
             file.unlink()

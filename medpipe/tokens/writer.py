@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +50,11 @@ class ShardWriter:
         self._dtype = dtype
         self._bin = self._prefix.with_suffix(".bin").open("wb")
         self._hash = hashlib.sha256()
-        self._tables: list[pl.DataFrame] = []
+        self._index = ParquetSink(self._prefix.with_suffix(".docs.parquet"), schema=DOCUMENT_INDEX_SCHEMA)
+        self._lengths: list[npt.NDArray[np.int32]] = []
         self.documents = 0
         self.tokens = 0
+        self._text_bytes = 0
 
     def room_for(self, lengths: npt.NDArray[np.int64], limit: int) -> int:
         """How many of the next documents fit into `limit` tokens; the first always does if there is none yet.
@@ -68,10 +71,19 @@ class ShardWriter:
         data = np.ascontiguousarray(batch.tokens).data
         self._bin.write(data)
         self._hash.update(data)
-        described = batch.documents.select("id", "lang", "text_bytes")
-        self._tables.append(described.with_columns(length=pl.Series(batch.lengths, dtype=pl.Int64)))
-        self.documents += described.height
+        ends = self.tokens + np.cumsum(batch.lengths)
+        self._index.write(
+            batch.documents.select("id", "lang", "text_bytes")
+            .with_columns(
+                offset=pl.Series(ends - batch.lengths, dtype=pl.Int64),
+                length=pl.Series(batch.lengths, dtype=pl.Int64),
+            )
+            .select(DOCUMENT_INDEX_SCHEMA.names())
+        )
+        self._lengths.append(batch.lengths.astype(np.int32))
+        self.documents += batch.documents.height
         self.tokens += len(batch.tokens)
+        self._text_bytes += int(batch.documents["text_bytes"].sum())
 
     def add(self, document: EncodedDocument) -> None:
         """Appends one document."""
@@ -83,44 +95,45 @@ class ShardWriter:
     def close(self) -> WrittenShard:
         """Writes the files beside the tokens."""
         self._bin.close()
-        documents = pl.concat(self._tables)
-        index = TokenIndex(self._dtype, documents["length"].cast(pl.Int32).to_numpy())
+        self._index.close()
+        index = TokenIndex(self._dtype, np.concatenate(self._lengths))
         self._prefix.with_suffix(".idx").write_bytes(index.to_bytes())
-        offsets = index.ends - index.lengths
-        table = documents.with_columns(offset=pl.Series(offsets, dtype=pl.Int64)).select(
-            DOCUMENT_INDEX_SCHEMA.names()
-        )
-        with ParquetSink(self._prefix.with_suffix(".docs.parquet"), schema=DOCUMENT_INDEX_SCHEMA) as sink:
-            sink.write(table)
-        self._write_token_parquet(table)
-        self._hash.update(sink.content.hexdigest().encode())
+        self._write_token_parquet()
+        self._hash.update(self._index.content.hexdigest().encode())
         return WrittenShard(
             name=self._name,
             split=self._split,
             tier=self._tier,
             documents=self.documents,
             tokens=self.tokens,
-            text_bytes=int(table["text_bytes"].sum()),
+            text_bytes=self._text_bytes,
             content=self._hash.hexdigest(),
         )
 
     def abort(self) -> None:
-        """Closes the file of a shard that will not be finished."""
-        self._bin.close()
+        """Closes the files of a shard that will not be finished."""
+        for file in (self._bin, self._index):
+            with contextlib.suppress(OSError):  # the disk that is full already
+                file.close()
 
-    def _write_token_parquet(self, documents: pl.DataFrame) -> None:
-        """Columns `id`, `source`, `tokens`: the same tokens as a list a document, without a copy of them."""
+    def _write_token_parquet(self) -> None:
+        """Columns `id`, `source`, `tokens`: the same tokens as a list a document, a row group at a time."""
         dtype = stored_dtype(self._dtype)
-        tokens = np.memmap(self._prefix.with_suffix(".bin"), dtype=dtype, mode="r")
-        starts = np.append(documents["offset"].to_numpy(), self.tokens).astype(np.int32)
-        table = pa.table(
-            {
-                "id": documents["id"].to_arrow().cast(pa.string()),
-                "source": pa.repeat(pa.scalar(self._source, pa.string()), self.documents),
-                "tokens": pa.ListArray.from_arrays(starts, pa.array(tokens)),
-            }
-        )
+        tokens_type = pa.list_(pa.from_numpy_dtype(dtype))
+        schema = pa.schema([("id", pa.string()), ("source", pa.string()), ("tokens", tokens_type)])
         path = self._prefix.with_suffix(".tokens.parquet")
-        pq.write_table(
-            table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS, use_dictionary=["source"]
-        )
+        with (
+            self._prefix.with_suffix(".bin").open("rb") as file,
+            pq.ParquetFile(self._prefix.with_suffix(".docs.parquet")) as documents,
+            pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["source"]) as writer,
+        ):
+            for rows in documents.iter_batches(ROW_GROUP_ROWS, columns=["id", "length"]):
+                ends = np.cumsum(rows["length"].to_numpy())
+                tokens = pa.array(np.fromfile(file, dtype, int(ends[-1])))
+                starts = pa.array(np.concatenate([[0], ends]), pa.int32())
+                columns = [
+                    rows["id"].cast(pa.string()),
+                    pa.repeat(pa.scalar(self._source, pa.string()), rows.num_rows),
+                    pa.ListArray.from_arrays(starts, tokens),
+                ]
+                writer.write_table(pa.table(columns, schema=schema), row_group_size=ROW_GROUP_ROWS)

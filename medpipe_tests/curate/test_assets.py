@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 
 from medpipe.catalog.source import Source
 from medpipe.curate.assets import DOCUMENTS_KEY, LICENCES, build_corpus_assets
+from medpipe.curate.filters.registry import RULES
 from medpipe.lake.dataset import current, find_current
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Kind
 from medpipe_tests.making import article, make_source, publish_records
+
+TOP_2_GRAM, TOP_3_GRAM = (f"gopher_repetition_v1/top_{length}_gram" for length in (2, 3))
 
 
 @pytest.fixture
@@ -60,12 +64,53 @@ def test_the_same_source_passes_for_research_or_once_it_is_cleared(lake: Lake) -
     assert current(lake, "corpus", "documents").manifest.rows == 30
 
 
+def test_settings_of_the_form_reach_the_corpus_and_its_card(lake: Lake) -> None:
+    result = materialize(
+        lake,
+        make_source("books"),
+        filters={"c4": False, "fineweb": "off", TOP_2_GRAM: {"zh": {"drop": 0.875}}, TOP_3_GRAM: 0.75},
+        near_duplicates=False,
+        contamination=False,
+        repeated_passages=True,
+        passage_documents=3,
+        licence_purpose="research",
+    )
+    assert result.success
+    (event,) = result.asset_materializations_for_node("corpus__documents")
+    assert event.metadata["licence purpose"].value == "research"
+    assert "repeated passages" in event.metadata
+    card = json.loads((current(lake, "corpus", "documents").path / "card.json").read_text("utf-8"))
+    assert card["repeated_passages"]["maximum_documents"] == 3
+    assert card["deduplication"]["near"] is None
+    limits = {rule["name"]: rule["thresholds"] for rule in card["filters"]}
+    assert limits[TOP_2_GRAM]["zh"]["drop"] == 0.875
+    assert {limit["drop"] for limit in limits[TOP_3_GRAM].values()} == {0.75}
+    off = {rule["name"] for rule in card["filters"] if not rule["thresholds"]}
+    assert {name for name, rule in RULES.items() if rule.group in ("c4", "fineweb")} <= off
+
+
+def test_the_preview_shows_no_personal_data_even_where_the_corpus_keeps_it(lake: Lake) -> None:
+    texts = [{"text": f"请写信到 doctor@yiyuan{number}.cn。{article(number)}"} for number in range(30)]
+    publish_records(lake, "books", Kind.DOCUMENT, texts)
+    result = materialize(lake, make_source("books"), privacy=False)
+    (event,) = result.asset_materializations_for_node("corpus__documents")
+    shown = str(event.metadata["preview"].value)
+    assert "[邮箱]" in shown and "yiyuan" not in shown
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"licence_purpose": "Commercial"}, "say research or commercial"),
+        (
+            {"licence_purpose": "Commercial"},
+            "Input should be 'research' or 'commercial'",
+        ),
         ({"similarity": 0.2}, "similarity"),
         ({"minimum_documents": 1}, "minimum_documents"),
+        ({"filters": {"gopher_quality": 3}}, "the group 'gopher_quality' can only be off"),
+        ({"filters": {"no_rule_v1": "off"}}, "Known rules are"),
+        ({"accepted_sources": ["bookz"]}, "the catalog has no source 'bookz'; did you mean books?"),
+        ({"allow_licences": ["mitt"]}, "allow_licences: the catalog has no licence 'mitt'"),
     ],
 )
 def test_a_wrong_setting_is_a_plain_failure(lake: Lake, config: dict[str, Any], said: str) -> None:

@@ -38,7 +38,7 @@ def kept(dataset: Dataset, source: str = "*") -> pl.DataFrame:
 
 
 def rejected(dataset: Dataset) -> pl.DataFrame:
-    frame = pl.read_parquet(dataset.path / "rejected/part-00000.parquet")
+    frame = pl.read_parquet(dataset.path / "rejected")
     Rejected.validate(frame)
     return frame
 

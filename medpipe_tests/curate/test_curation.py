@@ -51,7 +51,7 @@ def kept(corpus: Dataset, source: str = "text") -> pl.DataFrame:
 
 
 def reasons(corpus: Dataset) -> dict[int, str]:
-    frame = pl.read_parquet(corpus.path / "rejected/part-00000.parquet")
+    frame = pl.read_parquet(corpus.path / "rejected")
     return dict(frame.select("row", "reason").iter_rows())
 
 
@@ -66,7 +66,7 @@ def test_of_near_duplicates_the_best_stays_and_the_others_name_it(lake: Lake) ->
     )
     assert list(reasons(corpus).values()) == ["near_duplicate"]
     assert kept(corpus).height == 2
-    rejected = pl.read_parquet(corpus.path / "rejected/part-00000.parquet")
+    rejected = pl.read_parquet(corpus.path / "rejected")
     assert rejected["detail"].item() in kept(corpus)["id"].to_list()
     assert corpus.manifest.facts["overlap"] == [
         {"source": "text", "other": "text", "groups": 1, "documents": 2}
@@ -103,14 +103,14 @@ def test_what_repeats_an_exam_is_left_out_and_names_the_item(lake: Lake) -> None
     }
     corpus = build_corpus(Purpose.DOCUMENTS, {"text": texts, "exam": exam}, sources, lake=lake).dataset
     assert reasons(corpus) == {0: "repeats_exam_item"}
-    detail = pl.read_parquet(corpus.path / "rejected/part-00000.parquet")["detail"].item()
+    detail = pl.read_parquet(corpus.path / "rejected")["detail"].item()
     assert pl.read_parquet(exam.files("part-*.parquet"))["id"].item() in detail
 
 
 def test_a_filter_rejects_with_the_name_of_its_rule(lake: Lake) -> None:
     normalized = {"text": documents(lake, article(1), "头痛" * 200)}
     corpus = build_corpus(Purpose.DOCUMENTS, normalized, {"text": make_source("text")}, lake=lake).dataset
-    rejected = pl.read_parquet(corpus.path / "rejected/part-00000.parquet")
+    rejected = pl.read_parquet(corpus.path / "rejected")
     assert rejected["row"].to_list() == [1]
     assert rejected["reason"].item() in RULES
     assert rejected["raw"].item() == "头痛" * 200
@@ -181,7 +181,7 @@ def test_copies_of_a_test_record_that_came_late_stay(lake: Lake) -> None:
     build(lake, text=trained)
     late = documents(lake, article(1), name="late", split="test")
     corpus = build(lake, late=late, text=trained)
-    rejected = pl.read_parquet(corpus.path / "rejected/part-00000.parquet")
+    rejected = pl.read_parquet(corpus.path / "rejected")
     assert rejected.select("source", "reason").rows() == [("late", "held_out_but_seen")]
     assert kept(corpus)["text"].to_list() == [article(1), article(2)]
     assert set(kept(corpus)["split"]) == {"train"}
@@ -206,5 +206,5 @@ def test_half_a_number_is_no_number_that_stays(lake: Lake) -> None:
         {"text": make_source("text")},
         lake=lake,
     ).dataset
-    raw = pl.read_parquet(corpus.path / "rejected/part-00000.parquet")["raw"].item()
+    raw = pl.read_parquet(corpus.path / "rejected")["raw"].item()
     assert "1381" not in raw and len(raw) <= 2_000

@@ -92,6 +92,7 @@ older than any copyright, not verified | zh | textbook, tcm | 1,200 | 1,000 |
 | replaced by rule | replacements |
 | --- | --- |
 | `privacy_v1/mobile` | 3 |
+| `privacy_v1/qq` | 0 |
 
 ## Duplicates
 

@@ -85,20 +85,30 @@ def test_a_refresh_keeps_the_tokenizer_until_forced(tmp_path: Path) -> None:
     assert not other.reused and other.dataset.digest != forced.dataset.digest
 
 
-def test_equal_bytes_with_one_and_two_threads(tmp_path: Path) -> None:
+def test_equal_bytes_with_one_and_two_threads(corpus: Corpus, tmp_path: Path) -> None:
     """In processes of their own: the hash seeds and the thread pool are those of a process."""
     program = (
-        "import sys; from pathlib import Path; from medpipe_tests.tokens.conftest import make_corpus\n"
-        "corpus = make_corpus(Path(sys.argv[1]))\n"
-        "shards = corpus.shards.values()\n"
+        "import json, sys; from pathlib import Path\n"
+        "from medpipe.lake.dataset import current; from medpipe.lake.layout import Lake\n"
+        "from medpipe.records.kinds import Domain; from medpipe.tokens.config import *\n"
+        "from medpipe.tokens.shards import build_shards\n"
+        "from medpipe.tokens.tokenizer import train_tokenizer\n"
+        "documents = current(Lake(Path(sys.argv[1])), 'corpus', 'documents')\n"
+        "lake = Lake(Path(sys.argv[2]))\n"
+        "config = TokenizerConfig(vocabulary_size=600, sample_bytes=200_000)\n"
+        "tokenizer = train_tokenizer(documents, lake=lake, config=config).dataset\n"
+        "cuts = ShardConfig(max_tokens_per_shard=4_000, min_text_bytes=4_000)\n"
+        "built = [build_shards(domain, documents, tokenizer, lake=lake, config=cuts, engine='kernel')\n"
+        "         for domain in (Domain.DISEASE, Domain.TCM)]\n"
+        "shards = [each.dataset for by_source in built for each in by_source.values()]\n"
         "files = sorted(file.sha256 for dataset in shards for file in dataset.manifest.files)\n"
-        "import json; print(json.dumps([corpus.tokenizer.digest, sorted(d.digest for d in shards), files]))"
+        "print(json.dumps([tokenizer.digest, sorted(d.digest for d in shards), files]))"
     )
     printed = []
     for threads in ("1", "2"):
         environment = os.environ | {"RAYON_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads}
         run = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / threads)],
+            [sys.executable, "-c", program, str(corpus.lake.root), str(tmp_path / threads)],
             env=environment,
             capture_output=True,
             text=True,

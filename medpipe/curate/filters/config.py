@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from medpipe.curate.filters.registry import RULES
 from medpipe.curate.filters.rules import GROUPS, Limit
@@ -64,3 +65,70 @@ class FilterConfig(BaseModel):
                 "groups: 'bad_words' is on but the list bad_words is empty; give words or leave it out"
             )
         return self
+
+
+def filters_of(rules: Mapping[str, Any], *, bad_words: Sequence[str] = ()) -> FilterConfig:
+    """The filters with what a person changes of them.
+
+    Args:
+        rules: by name of a rule or a group of rules: `off`, also as false; for a rule also `tier` (it rejects
+            nothing) or `drop`, a number (another limit to drop, in all its languages), or by language a
+            number or `drop` and `refine`. What is not named stays.
+        bad_words: switches the group `bad_words` on.
+
+    Raises:
+        ValueError: there is no such rule, group or language, or the value is none of these.
+    """
+    groups = {
+        language: (names | {"bad_words"}) if bad_words else names for language, names in _groups().items()
+    }
+    effects: dict[str, Effect] = {}
+    limits: dict[str, dict[Language, Limit]] = {}
+    for name, value in rules.items():
+        if name in GROUPS:
+            if _effect(value) is not Effect.OFF:
+                raise ValueError(f"filters: the group '{name}' can only be off, not {value!r}")
+            groups = {language: names - {name} for language, names in groups.items()}
+        elif name not in RULES:
+            raise ValueError(_no_such_rule(name))
+        elif (effect := _effect(value)) is not None:
+            effects[name] = effect
+        else:
+            limits[name] = _limits_of(name, value)
+    return FilterConfig(groups=groups, effects=effects, limits=limits, bad_words=tuple(bad_words))
+
+
+def _effect(value: Any) -> Effect | None:
+    # YAML reads `off` as false.
+    if value is False:
+        return Effect.OFF
+    return Effect(value) if isinstance(value, str) and value in set(Effect) else None
+
+
+def _no_such_rule(name: str) -> str:
+    near = difflib.get_close_matches(name, [*RULES, *GROUPS], n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return (
+        f"filters: there is no rule '{name}'; {meant}Known rules are {', '.join(RULES)}; "
+        f"known groups are {', '.join(GROUPS)}"
+    )
+
+
+def _limits_of(name: str, value: Any) -> dict[Language, Limit]:
+    own = RULES[name].limits
+    by_language = value if isinstance(value, Mapping) else dict.fromkeys(own, value)
+    limits = {}
+    for language, limit in by_language.items():
+        where = f"filters: {name}"
+        if language not in set(Language):
+            raise ValueError(f"{where}: there is no language '{language}'; say {', '.join(Language)}")
+        given = limit if isinstance(limit, Mapping) else {"drop": limit}
+        before = own.get(Language(language), Limit()).model_dump()
+        try:
+            limits[Language(language)] = Limit.model_validate(before | dict(given))
+        except ValidationError:
+            raise ValueError(
+                f"{where}: {limit!r} is no limit; say 'off', 'tier', a number, or by language a number or "
+                "'drop' and 'refine' with numbers"
+            ) from None
+    return limits

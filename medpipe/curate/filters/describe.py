@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from medpipe.curate.filters.config import FilterConfig
+from medpipe.curate.filters.judge import drop_limits, tier_limits
 from medpipe.curate.filters.registry import RULES
 from medpipe.curate.filters.rules import Limit, Rule
 from medpipe.records.kinds import Language
@@ -15,6 +19,16 @@ _HEAD = (
 def rules_table() -> str:
     """All rules with their limits as a Markdown table, in the order in which they judge."""
     return "\n".join((*_HEAD, *map(_row, RULES.values())))
+
+
+def configured_limits(rule: Rule, config: FilterConfig) -> Mapping[str, Mapping[str, float]]:
+    """What a rule's limits are in a build: `drop` and `refine` by language; nothing where it is off."""
+    chosen = {"drop": drop_limits(rule, config), "refine": tier_limits(rule, config)}
+    return {
+        language.value: found
+        for language in Language
+        if (found := {verdict: limits[language] for verdict, limits in chosen.items() if language in limits})
+    }
 
 
 def _row(rule: Rule) -> str:

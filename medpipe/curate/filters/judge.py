@@ -45,11 +45,11 @@ def verdicts(measured: pl.DataFrame, *, config: FilterConfig = DEFAULT) -> pl.Da
         measured: the columns of `measure`, and `lang` as String.
         config: rules and limits; its `bad_words` were counted when measuring.
     """
-    drops = {rule.name: _broken(rule, _drop_limits(rule, config)) for rule in RULES.values()}
-    raws = {rule.name: _broken(rule, _tier_limits(rule, config)) for rule in RULES.values()}
+    drops = {rule.name: _broken(rule, drop_limits(rule, config)) for rule in RULES.values()}
+    raws = {rule.name: _broken(rule, tier_limits(rule, config)) for rule in RULES.values()}
     judged = measured.with_columns(reason=_first(drops), tier_reason=_first(raws))
     found = judged["reason"].drop_nulls().unique().to_list()
-    details = [_detail(RULES[name], _drop_limits(RULES[name], config)) for name in RULES if name in found]
+    details = [_detail(RULES[name], drop_limits(RULES[name], config)) for name in RULES if name in found]
     is_kept = pl.col("reason").is_null()
     return judged.select(
         pl.col("reason"),
@@ -71,14 +71,15 @@ def _limits(rule: Rule, config: FilterConfig) -> Mapping[Language, Limit]:
     }
 
 
-def _drop_limits(rule: Rule, config: FilterConfig) -> Mapping[Language, float]:
+def drop_limits(rule: Rule, config: FilterConfig) -> Mapping[Language, float]:
+    """Beyond what a rule rejects a text, by language; a language that is not there has no such limit."""
     if config.effects.get(rule.name) is Effect.TIER:
         return {}
     limits = _limits(rule, config)
     return {language: limit.drop for language, limit in limits.items() if limit.drop is not None}
 
 
-def _tier_limits(rule: Rule, config: FilterConfig) -> Mapping[Language, float]:
+def tier_limits(rule: Rule, config: FilterConfig) -> Mapping[Language, float]:
     """Where a text stops to be refined: at the limit to refine, else at the limit to drop."""
     tier_only = config.effects.get(rule.name) is Effect.TIER
     chosen = {

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import polars as pl
+from typing import Any
 
-from medpipe.records.kinds import Tier
+import numpy as np
+from numpy.typing import NDArray
 
 
-def choose_best(members: pl.LazyFrame) -> pl.LazyFrame:
+def choose_best(
+    clusters: NDArray[Any],
+    *,
+    is_refined: NDArray[np.bool_],
+    characters: NDArray[Any],
+    sources: NDArray[Any],
+    ids: NDArray[np.uint64],
+) -> NDArray[np.int64]:
     """Names the member of each cluster that is kept; works on keys, never on texts.
 
     The rule, each line deciding where those before it leave a tie:
@@ -18,15 +26,20 @@ def choose_best(members: pl.LazyFrame) -> pl.LazyFrame:
     4. The smaller id, so that the choice never depends on the order of rows.
 
     Args:
-        members: one row a document; columns `cluster` (null where the document is in none), `id`, `source`
-            (Enum in the catalog's order), `tier` and `characters` (length of the text).
+        clusters: one value a document.
+        is_refined: whether its tier is `refined`.
+        characters: length of its text.
+        sources: place of its source in the catalog.
+        ids: its id in two halves, the upper first.
 
     Returns:
-        `members` in the same order with the column `duplicate_of`: the id of the kept member, null for that
-        member itself and for documents without a cluster.
+        For each document the position of the kept member: its own where it stays.
     """
-    is_raw = pl.col("tier").cast(pl.String) != Tier.REFINED.value
-    order = [is_raw, -pl.col("characters").cast(pl.Int64), pl.col("source").to_physical(), pl.col("id")]
-    kept = pl.col("id").sort_by(order).first().over("cluster")
-    is_dropped = pl.col("cluster").is_not_null() & (pl.col("id") != kept)
-    return members.with_columns(duplicate_of=pl.when(is_dropped).then(kept))
+    lengths = np.iinfo(np.int64).max - characters.astype(np.int64)
+    order = np.lexsort((ids[:, 1], ids[:, 0], sources, lengths, ~is_refined, clusters))
+    ordered = clusters[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    kept = np.empty(len(order), np.int64)
+    kept[order] = order[is_first][np.cumsum(is_first) - 1]
+    return kept

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from medpipe.curate.near_duplicates.bands import PARTITION_ENTRIES, candidate_pairs, unite_equal
 from medpipe.curate.near_duplicates.config import PERMUTATIONS, NearDuplicateConfig
+from medpipe.curate.near_duplicates.documents import Documents
 from medpipe.curate.near_duplicates.signatures import Signatures
 from medpipe.curate.near_duplicates.store import count_signatures, read_signatures
 from medpipe.curate.near_duplicates.verify import measure, write_sketches
@@ -44,8 +45,8 @@ class SignedDocuments:
 
     signatures: Dataset | Signatures
     """A row a document, from `build_signatures` or `compute_signatures`."""
-    documents: pl.LazyFrame
-    """Columns `text` and `lang`, in the same order; read again for pairs around the threshold."""
+    documents: Documents
+    """In the same order; read again for pairs around the threshold."""
     included: NDArray[np.bool_] | None = None
     """Which documents take part; all if unset."""
 

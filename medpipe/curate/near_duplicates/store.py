@@ -13,6 +13,7 @@ import polars as pl
 from medpipe.curate.near_duplicates import CODE_VERSION
 from medpipe.curate.near_duplicates.ahead import WORKERS, map_ahead
 from medpipe.curate.near_duplicates.config import PERMUTATIONS, NearDuplicateConfig
+from medpipe.curate.near_duplicates.documents import Documents, document_batches
 from medpipe.curate.near_duplicates.signatures import Signatures, compute_signatures, pieces
 from medpipe.lake.dataset import Built, Dataset, find_reusable, publish
 from medpipe.lake.layout import Lake
@@ -20,7 +21,6 @@ from medpipe.lake.manifest import Recipe
 
 ROOM = "signatures"
 FILE = "signatures.u8"
-BATCH_ROWS = 4096
 _PROGRESS_SECONDS = 1.0
 _CHUNK_ROWS = 65_536
 _PART_BYTES = 4_000_000
@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 
 def build_signatures(
     source_id: str,
-    documents: pl.LazyFrame,
+    documents: Documents,
     *,
     inputs: Mapping[str, str],
     lake: Lake,
@@ -43,7 +43,7 @@ def build_signatures(
 
     Args:
         source_id: names the data set, `signatures/<source id>`.
-        documents: columns `text` (String) and `lang`; read in bounded batches.
+        documents: the texts; read in bounded batches.
         inputs: digests of all that the documents are made of, by label: the normalized data set, and the
             template where conversations were rendered.
         lake: where the data set goes.
@@ -102,9 +102,9 @@ def _code_version() -> str:
     return f"{CODE_VERSION}, rensa {rensa.RMinHash.ALGORITHM_VERSION}"
 
 
-def _in_order(documents: pl.LazyFrame, config: NearDuplicateConfig) -> Iterator[Signatures]:
+def _in_order(documents: Documents, config: NearDuplicateConfig) -> Iterator[Signatures]:
     """Signatures batch by batch; most of the work lets other threads run."""
-    batches = documents.select("text", "lang").collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+    batches = document_batches(documents)
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="signatures") as pool:
         parts = (batch.slice(*part) for batch in batches for part in pieces(batch["text"], limit=_PART_BYTES))
         yield from map_ahead(pool, partial(_compute, config=config), parts)

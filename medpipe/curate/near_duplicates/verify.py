@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from medpipe.curate.near_duplicates.ahead import WORKERS, map_ahead
 from medpipe.curate.near_duplicates.config import NearDuplicateConfig
+from medpipe.curate.near_duplicates.documents import Documents, document_batches
 from medpipe.curate.near_duplicates.shingles import hash_shingles
 from medpipe.curate.near_duplicates.signatures import pieces
-from medpipe.curate.near_duplicates.store import BATCH_ROWS
 
 _CHUNK_PAIRS = 16_384
 _GAP = 256
@@ -44,7 +44,7 @@ class Sketches:
 
 
 def write_sketches(
-    documents: Mapping[str, pl.LazyFrame],
+    documents: Mapping[str, Documents],
     starts: Mapping[str, int],
     wanted: NDArray[np.int64],
     *,
@@ -74,7 +74,7 @@ def write_sketches(
 
 
 def _chosen(
-    documents: Mapping[str, pl.LazyFrame], starts: Mapping[str, int], wanted: NDArray[np.int64]
+    documents: Mapping[str, Documents], starts: Mapping[str, int], wanted: NDArray[np.int64]
 ) -> Iterator[pl.DataFrame]:
     """The wanted rows in order, in frames of bounded size."""
     bounds = [*starts.values(), np.iinfo(np.int64).max]
@@ -84,8 +84,7 @@ def _chosen(
             continue
         rows = wanted[left:right] - start
         done = 0
-        frame = documents[source_id].select("text", "lang")
-        for batch in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        for batch in document_batches(documents[source_id]):
             here = rows[slice(*np.searchsorted(rows, (done, done + batch.height)))] - done
             done += batch.height
             if len(here):

@@ -1,0 +1,1 @@
+"""Other tools, run in processes of their own."""

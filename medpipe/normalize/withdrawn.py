@@ -1,0 +1,45 @@
+"""Takes withdrawn records out of a batch before anything is written."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from medpipe.lake.tombstones import WITHDRAWN, Tombstones
+from medpipe.normalize.records import Normalized
+
+_PLACE = ("source", "revision", "path", "row")
+
+
+def without_withdrawn(batch: Normalized, tombstones: Tombstones) -> Normalized:
+    """The batch without what was withdrawn.
+
+    Args:
+        batch: records and rejected rows; of a row with several records these follow each other.
+        tombstones: what was withdrawn.
+
+    Returns:
+        The records that are left, and the rejected rows in the order of the file. A row that gave records
+        and has none left is rejected as `withdrawn`; `detail` names those records, `raw` is null. So are all
+        rows of a source that was withdrawn as a whole, whatever they were rejected for.
+    """
+    if not tombstones:
+        return batch
+    is_withdrawn = tombstones.is_withdrawn()
+    left = batch.records.filter(~is_withdrawn)
+    rejected = batch.rejected
+    if left.height < batch.records.height:
+        nothing = pl.lit(None, dtype=pl.String)
+        gone = (
+            batch.records.filter(is_withdrawn)
+            .join(left, on=_PLACE, how="anti", maintain_order="left")
+            .group_by(_PLACE, maintain_order=True)
+            .agg(detail=pl.col("id").str.join(", "))
+            .with_columns(reason=pl.lit(WITHDRAWN), raw=nothing)
+        )
+        rejected = pl.concat([rejected, gone.select(rejected.columns)]).sort("row", maintain_order=True)
+    is_whole = pl.col("source").is_in(sorted(tombstones.sources)) & (pl.col("reason") != WITHDRAWN)
+    for column, value in (("detail", None), ("raw", None), ("reason", WITHDRAWN)):
+        rejected = rejected.with_columns(
+            pl.when(is_whole).then(pl.lit(value, dtype=pl.String)).otherwise(column).alias(column)
+        )
+    return Normalized(left, rejected)
