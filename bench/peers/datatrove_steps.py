@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jieba
+import xxhash
 import spacy  # noqa: F401 - imported before the clock starts, used by the workers
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import (
@@ -172,10 +173,18 @@ def near_duplicates(inputs: Path, output: Path, words: str) -> Work:
     return work
 
 
+def hash_utf8(shingle: str) -> int:
+    """64 bits of xxHash, datatrove's default."""
+    digest: int = xxhash.xxh64_intdigest(shingle.encode())
+    return digest
+
+
 def _minhash(reader: Any, output: Path, language: Any, steps: Steps) -> None:
     config = MinhashConfig(n_grams=5, num_buckets=BUCKETS, hashes_per_bucket=HASHES)
     signatures, pairs, remove = (str(output / name) for name in ("signatures", "pairs", "remove"))
     step = MinhashDedupSignature(signatures, config=config, language=language)
+    # datatrove passes strings, which newer versions of xxhash refuse.
+    step._hash_func = hash_utf8
     execute([reader, step], output, "signatures")
     steps.end("signatures")
     execute([MinhashDedupBuckets(signatures, pairs, config=config)], output, "buckets", tasks=BUCKETS)
