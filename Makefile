@@ -39,7 +39,7 @@ test: $(STAMP) ## all tests (at most 30 minutes on two cores)
 test-quick: $(STAMP) ## the inner loop: without slow, browser and hub-server tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow and not browser and not hub'
 
-bench: $(STAMP) ## figures beside other tools, on the real records (an hour; a quiet machine)
+bench: $(STAMP) ## figures beside other tools, on the real records (about an hour; a quiet machine)
 	@rm -f bench/results/latest.jsonl
 	@$(BIN)/python -m pip install --disable-pip-version-check --root-user-action=ignore --quiet \
 	  --constraint constraints.txt --editable '.[dev,bench]'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -22,9 +23,11 @@ def timed(work: Work, *, packages: tuple[str, ...] = ()) -> None:
     """Does the work and prints what it took.
 
     Printed are `seconds`, `cpu_seconds` (of this process and those that it started), `base_megabytes` and
-    `peak_megabytes` (resident memory of this process before and at most), `children_peak_megabytes` (of the
-    largest process that it started; 0 if there was none) and `versions` of the packages.
+    `peak_megabytes` (resident memory of this process before and at most since then),
+    `children_peak_megabytes` (of the largest process that it started; 0 if there was none) and `versions` of
+    the packages.
     """
+    forget_peak()
     base = resident_megabytes("VmRSS")
     cpu_before, started = sum(os.times()[:4]), time.perf_counter()
     found = work()
@@ -39,6 +42,12 @@ def timed(work: Work, *, packages: tuple[str, ...] = ()) -> None:
         **(found or {}),
     }
     print(MARK + json.dumps(row), flush=True)
+
+
+def forget_peak() -> None:
+    """Lets `VmHWM` of this process start again at what is resident now, where the kernel can do that."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident_megabytes(name: str) -> float:

@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from medpipe.curate.filters.registry import RULES
 from medpipe.curate.filters.rules import Limit
 from medpipe.curate.judgement import build_judgement
 from medpipe.curate.near_duplicates.clusters import SignedDocuments, find_clusters
+from medpipe.curate.near_duplicates.documents import BATCH_ROWS
 from medpipe.curate.near_duplicates.store import build_signatures
-from medpipe.curate.purposes import Purpose, scan_texts
+from medpipe.curate.purposes import Purpose, text_batches
 from medpipe.lake.dataset import Dataset
 from medpipe.lake.layout import Lake
 from medpipe.normalize.run import normalize_source
@@ -157,7 +159,7 @@ def growth_signatures(inputs: Inputs, output: Path) -> Work:
     """Only `build_signatures`, as `build_corpus` calls it."""
     lake, normalized = Lake(output), _normalized(output)
     recipe = {"normalized": normalized.digest, "template": ""}
-    texts = scan_texts(source(), normalized)
+    texts = partial(text_batches, source(), normalized, rows=BATCH_ROWS)
     return lambda: {"rows": build_signatures(SOURCE, texts, inputs=recipe, lake=lake).dataset.manifest.rows}
 
 
@@ -165,11 +167,11 @@ def growth_clusters(inputs: Inputs, output: Path) -> Work:
     """Only `find_clusters`, over all documents."""
     lake, normalized = Lake(output), _normalized(output)
     recipe = {"normalized": normalized.digest, "template": ""}
-    texts = scan_texts(source(), normalized)
+    texts = partial(text_batches, source(), normalized, rows=BATCH_ROWS)
     signatures = build_signatures(SOURCE, texts, inputs=recipe, lake=lake)
     if not signatures.reused:
         raise RuntimeError("the signatures of the step before were not found")
-    signed = SignedDocuments(signatures.dataset, texts.select("text", "lang"))
+    signed = SignedDocuments(signatures.dataset, texts)
     return lambda: {"rows": find_clusters({SOURCE: signed}, folder=output).height}
 
 

@@ -83,12 +83,15 @@ def demo(as_json: AsJson = False) -> None:
 @app.command()
 def run(
     selection: Annotated[str, typer.Argument(help="Dagster asset selection, such as 'group:normalized'.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Make them again even where nothing changed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Materialise the selected assets on the instance that the UI shows."""
     from medpipe.operate.materialise import materialise
 
-    done = materialise(Settings(), selection=selection)
+    done = materialise(Settings(), selection=selection, force=force)
     if as_json:
         print_json({"run": done.run_id, "assets": done.assets, "reused": done.reused})
     else:

@@ -98,8 +98,9 @@ def forget(
 ) -> None:
     """Withdraw records or a source: a tombstone, and a new corpus and snapshot without them.
 
-    Exact copies in all sources go along. Nothing is changed before you confirm. To undo a withdrawal, delete
-    its tombstone and materialise again; what --purge deleted does not come back by that.
+    Exact copies in all sources go along, and what differs in personal data alone. Nothing is changed before
+    you confirm. To undo a withdrawal, delete its tombstone and materialise again; what --purge deleted does
+    not come back by that.
     """
     if not ids and not source:
         raise typer.BadParameter("name the ids of records, or a source with --source")
@@ -143,7 +144,11 @@ def _confirmed() -> bool:
 def _plan_facts(plan: Plan) -> dict[str, Any]:
     holders = plan.holders
     return {
-        "records": [asdict(record) | {"named": record.id in plan.named} for record in plan.records],
+        "records": [
+            asdict(record) | {"named": record.id in plan.named, "why": plan.chosen.why.get(record.id)}
+            for record in plan.records
+        ],
+        "quotes_of_exam_items": [asdict(record) for record in plan.quotes],
         "sources": plan.source_records,
         "copies_elsewhere": plan.copies_elsewhere,
         "near_duplicates": [asdict(record) for record in plan.near_duplicates],

@@ -47,7 +47,8 @@ def inspect_shard(
     more = " …" if len(shown.ids) > _SHOWN_IDS else ""
     table.add_row("ids", " ".join(map(str, shown.ids[:_SHOWN_IDS])) + more)
     console.print(table)
-    console.print(shown.text, markup=False, highlight=False)
+    # A terminal wraps by itself; a file or another program gets the text as it is.
+    typer.echo(shown.text)
 
 
 @tokens_app.command("verify")
@@ -62,22 +63,29 @@ def verify_shards(
     """Read every byte of shards: checksums, ids, indexes, ends of documents. Damage is exit status 1."""
     from medpipe.lake.layout import Lake
     from medpipe.tokens.snapshot import read_snapshot
-    from medpipe.tokens.verify import verify
+    from medpipe.tokens.verify import require_shards, verify, verify_snapshot
 
-    if not folders:
-        lake = Lake(Settings().lake)
-        pinned = read_snapshot(lake, snapshot).shards
-        folders = [lake.dataset("shards", ref.domain, ref.source, digest=ref.digest) for ref in pinned]
-    found: dict[str, list[str]] = {str(folder): verify(folder) for folder in folders}
-    if as_json:
-        print_json([{"folder": folder, "problems": problems} for folder, problems in found.items()])
+    found: dict[str, list[str]]
+    if folders:
+        for folder in folders:
+            require_shards(folder)
+        found = {str(folder): verify(folder) for folder in folders}
     else:
-        for folder, problems in found.items():
-            typer.echo(f"{'damaged' if problems else 'whole'}: {folder}")
+        lake = Lake(Settings().lake)
+        pinned = verify_snapshot(lake, read_snapshot(lake, snapshot))
+        found = {str(folder): problems for folder, problems in pinned.items()}
+    if as_json:
+        print_json([{"folder": name, "problems": problems} for name, problems in found.items()])
+    else:
+        for name, problems in found.items():
+            typer.echo(f"{'damaged' if problems else 'whole'}: {name}")
             for problem in problems:
                 typer.echo(f"  {problem}")
     if any(found.values()):
-        typer.echo("materialise the damaged shards again with force", err=True)
+        typer.echo(
+            "materialise the damaged shards again with force: medpipe run 'key:\"shards/<domain>\"' --force",
+            err=True,
+        )
         raise typer.Exit(1)
 
 

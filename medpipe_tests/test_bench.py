@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import orjson
 import polars as pl
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import disease_records, figures, near_duplicates, plain_python, sides, text, tokenise
+from bench.clock import MARK, resident_megabytes, timed
 from bench.disease_records import EMPTY_EVERY, INPUTS, Input, write_records
 from bench.figures import Figure
 from bench.inputs import Inputs, make_inputs
@@ -163,3 +166,19 @@ def test_medpipe_finds_what_was_planted(inputs: Inputs, tmp_path: Path) -> None:
     found = quality(clusters, text.read_planted(inputs.raw), texts)
     assert found.near_duplicates == 30
     assert found.recall >= 0.9 and found.precision >= 0.9
+
+
+def test_peak_memory_is_that_of_the_work_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("no /proc/self/clear_refs")
+    before = np.ones(25_000_000)  # 200 MB that are gone when the clock starts
+    peak = resident_megabytes("VmHWM")
+    del before
+
+    def work() -> None:
+        np.ones(5_000_000)
+
+    timed(work)
+    row = json.loads(capsys.readouterr().out.removeprefix(MARK))
+    assert row["base_megabytes"] <= row["peak_megabytes"] < peak - 100
+    assert row["peak_megabytes"] - row["base_megabytes"] > 30

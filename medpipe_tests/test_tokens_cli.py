@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
-from medpipe.tokens.shard import open_dataset
+from medpipe.tokens.shard import ShardError, open_dataset
 from medpipe.tokens.snapshot import build_snapshot
 from medpipe.tokens_cli import tokens_app
 from medpipe_tests.tokens.conftest import Corpus, corpus, own_corpus
@@ -52,6 +52,46 @@ def test_verify(lake: Corpus) -> None:
     assert result.exit_code == 1
     assert f"damaged: {shard.path.parent}" in result.stdout and "instead of" in result.stdout
     assert run("verify", lake.shards["disease", "texts"].path).exit_code == 0
+
+
+def test_the_text_is_printed_as_it_is(lake: Corpus) -> None:
+    """Not cut into lines of 80 columns, nor read as markup."""
+    shard = next(s for s in open_dataset(lake.shards["disease", "texts"]) if s.text_bytes)
+    longest = int(shard.document_index()["text_bytes"].arg_max() or 0)
+    facts = json.loads(run("inspect", shard.path, "--doc", longest, "--json").stdout)
+    assert len(facts["text"]) > 80
+    assert run("inspect", shard.path, "--doc", longest).stdout.endswith("\n" + facts["text"] + "\n")
+
+
+def test_verify_says_what_is_no_shard_data_set(lake: Corpus) -> None:
+    shards = lake.shards["disease", "texts"].path
+    for path, message in [
+        (shards / "absent", "there is no folder"),
+        (shards / "00000.bin", f"is a file; name the folder of its data set, {shards}"),
+        (shards.parent, "is no data set"),
+        (lake.documents.path, "is corpus/documents, which has no shards"),
+    ]:
+        result = run("verify", path)
+        assert result.exit_code == 1 and isinstance(result.exception, ShardError)
+        assert message in str(result.exception)
+        assert "damaged" not in result.output and "force" not in result.output
+
+
+def test_verify_names_the_command_that_repairs(lake: Corpus) -> None:
+    (lake.shards["tcm", "texts"].path / "manifest.json").write_text("{")
+    result = run("verify")
+    assert result.exit_code == 1 and "damaged" in result.stdout and "--force" in result.stderr
+    assert run("verify", lake.shards["tcm", "texts"].path).exit_code == 1
+
+
+def test_verify_finds_data_sets_in_each_others_place(lake: Corpus) -> None:
+    one, other = (lake.shards[key].path for key in (("disease", "texts"), ("tcm", "texts")))
+    elsewhere = one.with_name("elsewhere")
+    one.rename(elsewhere)
+    other.rename(one)
+    elsewhere.rename(other)
+    result = run("verify")
+    assert result.exit_code == 1 and result.stdout.count("damaged") == 2
 
 
 def test_export(lake: Corpus) -> None:

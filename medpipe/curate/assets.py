@@ -211,7 +211,7 @@ def _build_corpus_asset(
                             {source: of["records"] for source, of in facts["by_source"].items()},
                         )
                     ),
-                    caption="near-duplicates that sources share",
+                    caption="duplicates that sources share, exact and near",
                 ),
                 "personal data replaced": reasons_table(facts["privacy"]),
                 "repeated passages": facts_table(

@@ -91,7 +91,7 @@ def card_of(
             for passage in of.get("repeated_passages", {}).get("passages", ())
         ],
         overlaps=[
-            Overlap(source=row["source"], other=row["other"], records=row["documents"], kind="near")
+            Overlap(source=row["source"], other=row["other"], records=row["documents"], kind=row["kind"])
             for row in facts["overlap"]
             if row["source"] != row["other"]
         ],

@@ -73,7 +73,7 @@ class Overlap(_Fact):
     other: str
     records: int = Field(ge=0)
     kind: str = "exact"
-    """`exact` by content key, or `near` by cluster."""
+    """`exact` by content key, or `near` by cluster, of records whose content `other` does not have."""
 
 
 class PassageFacts(_Fact):

@@ -15,11 +15,11 @@ from medpipe.curate.config import CurateConfig
 from medpipe.curate.decide import Decisions, Relations, decide, is_kept, kept_records
 from medpipe.curate.exam_search import ExamSearch
 from medpipe.curate.judgement import build_judgement
-from medpipe.curate.near_duplicates.overlap import count_overlap
+from medpipe.curate.near_duplicates.overlap import count_kinds
 from medpipe.curate.purposes import Purpose
-from medpipe.curate.record_table import NONE, RecordTable, Rows, rank, read_records
+from medpipe.curate.record_table import NONE, RecordTable, Rows, Verdict, rank, read_records
 from medpipe.curate.sides import Before, sides_before
-from medpipe.curate.split import HELD_OUT, TRAINED, groups, sides
+from medpipe.curate.split import HELD_OUT, TRAINED, UNKNOWN, groups, sides
 from medpipe.lake.dataset import Dataset
 from medpipe.lake.layout import Lake
 from medpipe.lake.tombstones import Tombstones
@@ -42,7 +42,7 @@ class Findings:
     contamination: Mapping[str, Dataset]
     """By source: what repeats an exam."""
     overlap: pl.DataFrame
-    """What sources share by near-duplicates: see `count_overlap`."""
+    """What sources share, by equal content and by near-duplicates: see `count_kinds`."""
 
 
 def find_out(
@@ -97,10 +97,16 @@ def find_out(
             force=force,
             progress=progress,
         ).dataset
-    decisions, clustered = _decided(
-        purpose, records, read_clusters(records, clusters), sources, lake=lake, config=config
+    decisions, shared = _decided(
+        purpose,
+        records,
+        read_clusters(records, clusters),
+        sources,
+        lake=lake,
+        config=config,
+        progress=progress,
     )
-    return Findings(decisions, judgements, repeats, count_overlap(clustered))
+    return Findings(decisions, judgements, repeats, count_kinds(shared))
 
 
 def _verdicts_from(
@@ -120,9 +126,10 @@ def _decided(
     *,
     lake: Lake,
     config: CurateConfig,
+    progress: Progress | None,
 ) -> tuple[Decisions, pl.DataFrame]:
-    """What becomes of each record, and the clusters of those that feed the data set by source."""
-    with sides_before(lake) as before:
+    """What becomes of each record, and what those that feed the data set have in common, by source."""
+    with sides_before(lake, progress=progress) as before:
         ranks, scrubbed, ranks_before = rank(records.keys, records.scrubbed[1], before.keys)
         known = _known(ranks, ranks_before, before.is_held_out)
         group = groups(records, ranks, scrubbed, clusters)
@@ -140,16 +147,19 @@ def _decided(
             share=config.validation_share,
             minimum_documents=config.minimum_documents,
         )
-        del group
-        is_new = np.zeros(len(records), bool)
+        has_kept = np.zeros(len(records), bool)
         for each in _SPLIT:
             decided = decide(records, relations, held_out, sources, purpose=each)
-            is_new |= is_kept(records, decided.verdicts, sources, each)
-        _note(before, records, is_new & (known == 0), ranks, held_out.is_held_out)
+            has_kept[group[is_kept(records, decided.verdicts, sources, each)]] = True
+            del decided
+        # Also what was left out beside a kept relative: it may come back once that one is gone.
+        is_new = has_kept[group] & (known == UNKNOWN) & (records.verdicts != Verdict.WITHDRAWN)
+        del group, has_kept
+        _note(before, records, is_new, ranks, held_out.is_held_out)
     is_fed = records.feeding({name: purpose.takes(sources[name]) for name in records.rows_of})
     return (
         decide(records, relations, held_out, sources, purpose=purpose),
-        _by_source(records, clusters, is_fed),
+        _by_source(records, relations, is_fed & (records.verdicts == Verdict.KEPT)),
     )
 
 
@@ -173,12 +183,17 @@ def _note(
     before.add(records.keys[rows], is_held_out[rows])
 
 
-def _by_source(records: RecordTable, clusters: Rows, is_fed: NDArray[np.bool_]) -> pl.DataFrame:
-    """Source and cluster of the records that are in one."""
+def _by_source(records: RecordTable, relations: Relations, is_fed: NDArray[np.bool_]) -> pl.DataFrame:
+    """Source, content and cluster of the records that have one of the latter in common with another."""
+    content, clusters = relations
+    often = np.bincount(content[is_fed], minlength=int(content.max(initial=0)) + 1) > 1
     names = pl.Enum(list(records.rows_of))
-    frames = [pl.DataFrame(schema={"source": names, "group": pl.UInt32})]
+    frames = [pl.DataFrame(schema={"source": names, "content": pl.UInt32, "cluster": pl.UInt32})]
     for source_id, rows in records.rows_of.items():
-        here = clusters[rows][is_fed[rows]]
+        related = is_fed[rows] & (often[content[rows]] | (clusters[rows] != NONE))
+        frame = pl.DataFrame({"content": content[rows][related], "cluster": clusters[rows][related]})
         source = pl.lit(source_id, dtype=names)
-        frames.append(pl.DataFrame({"group": here[here != NONE]}).select(source=source, group="group"))
+        frames.append(
+            frame.select(source.alias("source"), "content", pl.col("cluster").replace(int(NONE), None))
+        )
     return pl.concat(frames)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from medpipe.catalog.source import Source
-from medpipe.curate.licences import LicenceConfig, ancestors
+from medpipe.curate.licences import UNKNOWN, LicenceConfig, ancestors
 
 _NEAR = 3
 
@@ -20,13 +20,21 @@ def check_statements(config: LicenceConfig, catalog: Sequence[Source]) -> None:
         catalog: all entries.
 
     Raises:
-        ValueError: a source or a licence that the catalog does not have; names the nearest that it has.
+        ValueError: a source or a licence that the catalog does not have, with the nearest that it has; or a
+            licence that is not known.
     """
     ids = {source.id for source in catalog}
-    licences = {source.licence.name.lower(): source.licence.name for source in catalog if source.licence.name}
+    licences = {source.licence.name.lower() for source in catalog if source.licence.name}
+    named = [name.lower() for name in config.allow_licences]
     wrong = [
+        *(
+            f"allow_licences: '{name}' is no licence, so it clears nothing; name the sources whose terms you "
+            "have read in accepted_sources"
+            for name in dict.fromkeys(named)
+            if name == UNKNOWN
+        ),
         *_unknown("accepted_sources", "source", config.accepted_sources, ids),
-        *_unknown("allow_licences", "licence", (name.lower() for name in config.allow_licences), licences),
+        *_unknown("allow_licences", "licence", (name for name in named if name != UNKNOWN), licences),
     ]
     if wrong:
         raise ValueError("\n".join(wrong))

@@ -74,6 +74,8 @@ COMMERCIAL_USE: Mapping[str, bool] = MappingProxyType(
 copyleft are conditions of use, not bars to it. All others, among them `cc` without a kind, `other` and
 licences of a publisher's own, are unknown."""
 
+UNKNOWN = "unknown"
+"""The word of the catalog, in lower case, where nobody knows the licence."""
 _RESTRICTED = re.compile(
     r"(?i)non-?commercial|no commercial|academic (?:use|research|purposes?)|research(?: use| purposes?)? only"
 )
@@ -88,7 +90,7 @@ def _own_verdict(licence: Licence, purpose: LicencePurpose, who: str) -> Verdict
     if licence.note is not None and _RESTRICTED.search(licence.note):
         is_allowed = purpose is LicencePurpose.RESEARCH
         return Verdict(is_allowed, f"{who} is for research only ({stated})")
-    if licence.name is None or licence.name.lower() == "unknown":
+    if licence.name is None or licence.name.lower() == UNKNOWN:
         return Verdict(None, f"no licence is known of {who} ({stated})")
     use = COMMERCIAL_USE.get(licence.name.lower())
     if use is None:
@@ -236,7 +238,7 @@ def gate(
 
 def _cleared(sources: Sequence[Source], config: LicenceConfig) -> list[Source]:
     """The entries; of a licence that a person has cleared only its note can still restrict anything."""
-    names = {name.lower() for name in config.allow_licences}
+    names = {name.lower() for name in config.allow_licences} - {UNKNOWN}
     changed = []
     for source in sources:
         licence = source.licence
@@ -252,6 +254,6 @@ def _fix(source: Source, purpose: LicencePurpose) -> str:
     other = "" if purpose is LicencePurpose.RESEARCH else ", or build for 'research'"
     name = source.licence.name
     clear = f"accepted_sources: [{source.id}]"
-    if name is not None and name.lower() not in COMMERCIAL_USE and name.lower() != "unknown":
+    if name is not None and name.lower() not in COMMERCIAL_USE and name.lower() != UNKNOWN:
         clear += f" or allow_licences: [{name}]"
     return f"`medpipe sources disable {source.id}`{other}, or state that you have cleared its terms ({clear})"

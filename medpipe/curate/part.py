@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medpipe.curate.findings import CORPUS
 from medpipe.curate.purposes import Purpose
@@ -72,11 +72,17 @@ class Earlier(NamedTuple):
 
 
 def find_parts(lake: Lake, purpose: Purpose) -> dict[str, Earlier]:
-    """The parts of all whole data sets of a purpose, by key; data sets of older code name none."""
+    """The parts of all whole data sets of a purpose, by key.
+
+    Code of other versions may have noted none, or other facts of them; such parts are made anew.
+    """
     found: dict[str, Earlier] = {}
     for dataset in whole_datasets(lake, CORPUS, purpose.value):
         facts = dataset.manifest.facts
         for source_id in facts.get("parts", {}):
-            part = Part.from_facts(facts, source_id)
+            try:
+                part = Part.from_facts(facts, source_id)
+            except (ValidationError, KeyError):
+                continue
             found.setdefault(part.key, Earlier(dataset, part))
     return found

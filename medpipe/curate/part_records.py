@@ -18,6 +18,7 @@ from medpipe.lake.tombstones import WITHDRAWN
 from medpipe.records.keys import joined_content
 
 BATCH_ROWS = 4096
+PLACE_IN_BATCH = "place in batch"
 _RAW_CHARACTERS = 2000
 _PLACE = ("source", "revision", "path", "row", "part", "content_key", "domain")
 """Columns that say where a record came from; a new revision that changes only them changes no shard."""
@@ -55,7 +56,10 @@ def _sizes(frame: pl.DataFrame, column: str) -> dict[str, int]:
 def judged_batches(
     purpose: Purpose, source: Source, normalized: Dataset, verdicts: SourceVerdicts
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Batches of (kept records with their final split, rejected records with reason and detail)."""
+    """Batches of (kept records with their final split, rejected records with reason and detail).
+
+    Both have a column `PLACE_IN_BATCH`, the place that they had beside each other.
+    """
     done = 0
     waiting = _Waiting(verdicts.frames())
     for batch in purpose.batches(source, normalized, rows=BATCH_ROWS):
@@ -63,7 +67,7 @@ def judged_batches(
         if not batch["id"].equals(verdict["id"]):
             raise RuntimeError(f"{source.id}: the records changed between two readings; build again")
         done += batch.height
-        judged = batch.with_columns(verdict["reason"], verdict["detail"])
+        judged = batch.with_row_index(PLACE_IN_BATCH).with_columns(verdict["reason"], verdict["detail"])
         if purpose is not Purpose.EXAMS:
             judged = judged.with_columns(verdict["held_out"].alias("split"))
         if "tier" in batch.columns:

@@ -17,7 +17,7 @@ from medpipe.curate.cleaning import PassageRemoval, PrivacyLog
 from medpipe.curate.config import CurateConfig
 from medpipe.curate.findings import Findings
 from medpipe.curate.part import Earlier, Part
-from medpipe.curate.part_records import Counts, as_rejected, judged_batches
+from medpipe.curate.part_records import PLACE_IN_BATCH, Counts, as_rejected, judged_batches
 from medpipe.curate.privacy.review import sample_review
 from medpipe.curate.purposes import REJECTED, Purpose
 from medpipe.curate.verdicts import SourceVerdicts
@@ -116,7 +116,9 @@ class PartWriter:
             for kept, dropped in judged_batches(self._purpose, source, normalized, verdicts):
                 if passages is not None:
                     kept, lost = passages.remove(kept)
-                    dropped = pl.concat([dropped, lost])
+                    # Whoever traces a record relies on the order of publication.
+                    dropped = pl.concat([dropped, lost]).sort(PLACE_IN_BATCH)
+                kept, dropped = kept.drop(PLACE_IN_BATCH), dropped.drop(PLACE_IN_BATCH)
                 if personal is not None and self._purpose is not Purpose.EXAMS:
                     kept = personal.scrub(kept)
                 rejected.write(as_rejected(dropped, self._purpose, self._config))

@@ -99,20 +99,15 @@ def _record_batches(source: Source, normalized: Dataset, rows: int) -> Iterator[
 
 
 def text_batches(source: Source, normalized: Dataset, *, rows: int) -> Iterator[pl.DataFrame]:
-    """What `scan_texts` gives, at most so many rows at a time; see `read_batches`."""
-    for batch in _record_batches(source, normalized, rows):
-        yield _as_texts(source, batch.lazy()).collect()
+    """A source's normalized records as one text each, in their order, at most so many rows at a time.
 
-
-def scan_texts(source: Source, normalized: Dataset) -> pl.LazyFrame:
-    """A source's normalized records as one text each, in their order.
-
-    Returns:
+    Yields:
         Columns `id`, `content_key`, `split`, `domain`, `lang`, `text`: a document's text, a conversation by
         its source's template, of other kinds all content in order; `content`, what the key is made of; and
         `question`: see `first_question`.
     """
-    return _as_texts(source, scan_records(source, normalized))
+    for batch in _record_batches(source, normalized, rows):
+        yield _as_texts(source, batch.lazy()).collect()
 
 
 def _as_texts(source: Source, frame: pl.LazyFrame) -> pl.LazyFrame:

@@ -20,6 +20,7 @@ from medpipe.lake.files import (
     link_or_copy,
     naming_a_full_disk,
     temporary_folder,
+    temporary_sibling,
     write_bytes_atomically,
 )
 from medpipe.lake.layout import Lake
@@ -159,18 +160,21 @@ def publish(lake: Lake, room: str, *names: str, recipe: Recipe, digest: str | No
 
 
 def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Dataset:
-    """Publishes the draft; whole files of equal content that are there already stay, with the new recipe."""
+    """Publishes the draft; intact files of equal content that are there already stay, with the new recipe."""
+    damaged: Path | None = None
     if final.exists():
         try:
             present = read_manifest(final)
         except ManifestError:
             present = None
-        if present is not None and is_whole(final, present) and _names(present) >= _names(manifest):
+        if present is not None and _names(present) >= _names(manifest) and is_intact(final, present):
             # Equal content need not be equal bytes (another version of a writer), so the list of files stays.
             noted = manifest.model_copy(update={"files": present.files, "bytes": present.bytes})
             write_manifest(final, noted)
             return Dataset(final, noted)
-        shutil.rmtree(final)
+        # Out of the way by a rename: a kill while so many files are removed must not leave half of them.
+        damaged = temporary_sibling(draft.parent / "draft")
+        final.rename(damaged)
     try:
         draft.rename(final)
     except OSError as error:
@@ -178,6 +182,9 @@ def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Dataset:
             raise
         # Another process has published the same content meanwhile.
         return _rename_into_place(draft, final, manifest)
+    finally:
+        if damaged is not None:
+            shutil.rmtree(damaged, ignore_errors=True)
     fsync_path(final.parent)
     return Dataset(final, manifest)
 
@@ -247,4 +254,11 @@ def is_whole(folder: Path, manifest: Manifest) -> bool:
     return all(
         (folder / file.path).is_file() and (folder / file.path).stat().st_size == file.bytes
         for file in manifest.files
+    )
+
+
+def is_intact(folder: Path, manifest: Manifest) -> bool:
+    """Whether every file that the manifest lists is there with its SHA-256; reads all of them."""
+    return is_whole(folder, manifest) and all(
+        sha256_file(folder / file.path) == file.sha256 for file in manifest.files
     )

@@ -20,22 +20,39 @@ class DiskFullError(OSError):
 
 
 @contextlib.contextmanager
-def naming_a_full_disk(path: Path) -> Iterator[None]:
+def naming_a_full_disk(
+    path: Path, *, fix: str = "Free some space or set MEDPIPE_LAKE to a larger disk"
+) -> Iterator[None]:
     """Turns "no space left" into an error that names the place and the fix.
+
+    A library may hide the error of the operating system behind one of its own: causes are looked at too.
+
+    Args:
+        path: what is written.
+        fix: what to do, before "then run again".
 
     Raises:
         DiskFullError: the disk or the quota below `path` is used up.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        number = _full_disk_errno(error)
+        if number is None:
             raise
         raise DiskFullError(
-            error.errno,
-            f"no space left while writing {path}; what was there before is unchanged. "
-            "Free some space or set MEDPIPE_LAKE to a larger disk, then run again",
+            number,
+            f"no space left while writing {path}; what was there before is unchanged. {fix}, then run again",
         ) from error
+
+
+def _full_disk_errno(error: BaseException | None) -> int | None:
+    """ENOSPC or EDQUOT if the error or its cause says so."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return error.errno
+        error = error.__cause__
+    return None
 
 
 def temporary_sibling(path: Path) -> Path:

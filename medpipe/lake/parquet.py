@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import polars as pl
 
@@ -58,7 +58,7 @@ class ParquetSink:
         """
         frame = frame.match_to_schema(self._schema)
         self.content.update(frame.select(self._digest_columns))
-        self._waiting.append(frame)
+        self._waiting.append(_compact(frame))
         self._waiting_rows += frame.height
         self._waiting_bytes += frame.estimated_size()
         if self._waiting_rows >= ROW_GROUP_ROWS or self._waiting_bytes >= ROW_GROUP_BYTES:
@@ -94,6 +94,13 @@ class ParquetSink:
             self.close()
         else:
             self._writer.close()
+
+
+def _compact(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows in buffers of their own: filtered rows share those of what they were filtered from."""
+    return cast(pl.DataFrame, pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))).cast(
+        frame.schema
+    )
 
 
 def _rows_of_group(waiting: pl.DataFrame) -> int | None:

@@ -1,9 +1,9 @@
-"""What a withdrawal takes along: records that were named, exact copies, near-duplicates if asked."""
+"""What a withdrawal takes along: copies, other forms of the same row, near-duplicates if asked."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -11,6 +11,8 @@ from medpipe.curate.clusters import FILE, NAME, ROOM
 from medpipe.lake.dataset import Dataset, find_current, whole_datasets
 from medpipe.lake.layout import Lake
 from medpipe.lake.tombstones import WithdrawnRecord, read_withdrawals
+from medpipe.lineage.alike import alike, judgements
+from medpipe.lineage.rows import Row, TakenOut, records_of_rows, taken_out
 from medpipe.lineage.search import Record, find_records
 from medpipe.lineage.stages import (
     NORMALIZED,
@@ -20,25 +22,34 @@ from medpipe.lineage.stages import (
     source_names,
 )
 
+EXACT_COPY = "exact copy"
+ALIKE = "the same but for personal data"
+SAME_ROW = "of the same published row"
+BEFORE = "withdrawn together before"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
     """The records of a withdrawal."""
 
     records: tuple[Record, ...]
-    """In any data set of the lake: what was named, and every exact copy; each place once."""
+    """In any data set of the lake: what was named, and all that goes with it; each place once."""
     named: frozenset[str]
     """The ids that a person named, and those of near-duplicates that were asked for."""
     earlier: tuple[WithdrawnRecord, ...]
     """What earlier tombstones say of the same ids and contents."""
     near_duplicates: tuple[Record, ...]
     """Records in the same clusters that are not taken along."""
+    taken_out: tuple[TakenOut, ...] = ()
+    """What normalising left out because of earlier tombstones, of the same ids and contents."""
+    why: Mapping[str, str] = field(default_factory=dict)
+    """Why a record goes that nobody named, by id."""
 
     @property
     def all(self) -> frozenset[tuple[str, str, str]]:
         """Id, content key and source of all that is withdrawn."""
-        found = {(each.id, each.content_key, each.source) for each in self.records}
-        return frozenset(found | {(each.id, each.content_key, each.source) for each in self.earlier})
+        known: list[Record | WithdrawnRecord | TakenOut] = [*self.records, *self.earlier, *self.taken_out]
+        return frozenset((each.id, each.content_key, each.source) for each in known)
 
     @property
     def ids(self) -> frozenset[str]:
@@ -55,26 +66,42 @@ class Chosen:
         """The sources that published any of it."""
         return tuple(sorted({source for _, _, source in self.all}))
 
+    @property
+    def rows(self) -> frozenset[Row]:
+        """The published rows that it came of, as far as the lake still tells."""
+        known: list[Record | TakenOut] = [*self.records, *self.taken_out]
+        return frozenset((each.source, each.revision, each.path, each.row) for each in known)
+
+    @property
+    def without_row(self) -> frozenset[tuple[str, str]]:
+        """Id and source of what was withdrawn before and of which nothing tells the published row."""
+        placed = {each.id for each in self.records} | {each.id for each in self.taken_out}
+        return frozenset((each.id, each.source) for each in self.earlier if each.id not in placed)
+
     def table(self) -> pl.DataFrame:
         """Columns `id`, `content_key`, `source` of all of it, as `withdraw` takes them."""
         schema = {"id": pl.String, "content_key": pl.String, "source": pl.String}
         return pl.DataFrame(sorted(self.all), schema=schema, orient="row")
 
 
-def choose(lake: Lake, ids: Collection[str], *, near_duplicates: bool) -> Chosen:
+def choose(lake: Lake, ids: Collection[str], *, near_duplicates: bool, purge: bool = False) -> Chosen:
     """Finds the records of some ids and all that goes with them.
 
     Every normalized data set of the lake is looked at, old ones too: a copy that only an earlier revision
-    holds is withdrawn as well, should that revision come back.
+    holds is withdrawn as well, should that revision come back. With a record go its exact copies, records
+    that differ from it in personal data alone, what other settings made of the same published row, and
+    whatever an earlier tombstone withdrew together with it; with `purge` every record of the same published
+    row, since the row goes. All of that holds for these, too, until nothing more is found.
 
     Raises:
         LineageError: an id is nowhere, neither in a record nor in a tombstone.
     """
     if not ids:
         return Chosen(records=(), named=frozenset(), earlier=(), near_duplicates=())
+    withdrawn = [each.records for _, each in read_withdrawals(lake)]
+    together = [record for each in withdrawn if any(one.id in ids for one in each) for record in each]
     found = _everywhere(lake, ids=ids)
-    earlier = [record for _, each in read_withdrawals(lake) for record in each.records if record.id in ids]
-    known = {each.id for each in found} | {each.id for each in earlier}
+    known = {each.id for each in found} | {each.id for each in together}
     unknown = sorted(set(ids) - known)
     if unknown:
         raise LineageError(
@@ -87,20 +114,47 @@ def choose(lake: Lake, ids: Collection[str], *, near_duplicates: bool) -> Chosen
     if near_duplicates:
         named |= {record.id for record in near}
         found = [*found, *near]
-    keys = {each.content_key for each in found} | {each.content_key for each in earlier}
-    records = _everywhere(lake, content_keys=keys)
+    keys = {each.content_key for each in found} | {each.content_key for each in together}
+    named_keys = {each.content_key for each in found if each.id in named}
+    why = {each.id: BEFORE for each in together}
+    while True:
+        records = _everywhere(lake, content_keys=keys)
+        gone = taken_out(lake, ids=named, content_keys=keys)
+        more = _with_these(lake, records, gone, keys, any_part=purge)
+        if more.keys() <= keys:
+            break
+        for key, (record_id, reason) in more.items():
+            if key not in keys:
+                why.setdefault(record_id, reason)
+        keys |= more.keys()
     taken = {record.id for record in records}
     return Chosen(
         records=tuple(records),
         named=frozenset(named),
-        earlier=tuple(
-            record
-            for _, each in read_withdrawals(lake)
-            for record in each.records
-            if record.content_key in keys
-        ),
+        earlier=tuple(record for each in withdrawn for record in each if record.content_key in keys),
         near_duplicates=tuple(record for record in near if record.id not in taken),
+        taken_out=tuple(gone),
+        why={
+            each.id: EXACT_COPY if each.content_key in named_keys else why.get(each.id, EXACT_COPY)
+            for each in records
+            if each.id not in named
+        },
     )
+
+
+def _with_these(
+    lake: Lake, records: Sequence[Record], gone: Sequence[TakenOut], keys: Collection[str], *, any_part: bool
+) -> dict[str, tuple[str, str]]:
+    """What goes with some records beside exact copies: by content key the id of a record, and why."""
+    known: list[Record | TakenOut] = [*records, *gone]
+    places = {(each.source, each.revision, each.path, each.row, each.part) for each in known}
+    found = {
+        each.content_key: (each.id, SAME_ROW) for each in records_of_rows(lake, places, any_part=any_part)
+    }
+    same = alike(judgements(lake, source_names(lake), old=True), {*keys, *found})
+    for record_id, key in same.select("id", "content_key").iter_rows():
+        found.setdefault(key, (record_id, ALIKE))
+    return found
 
 
 def _everywhere(lake: Lake, *, ids: Collection[str] = (), content_keys: Collection[str] = ()) -> list[Record]:

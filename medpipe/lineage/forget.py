@@ -7,7 +7,7 @@ moment that the tombstone is written no build takes the records in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medpipe.catalog.source import Source
@@ -15,7 +15,8 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.tombstones import read_tombstones, withdraw
 from medpipe.lineage.exposure import Exposure
 from medpipe.lineage.holders import SHARDS, find_holders, heads
-from medpipe.lineage.planning import Plan, current_snapshot, read_notes, write_notes
+from medpipe.lineage.notes import write_notes
+from medpipe.lineage.planning import Plan, current_snapshot, with_holders
 from medpipe.lineage.purge import blank_rows, delete, leftovers
 from medpipe.lineage.rebuild import Progress, Rebuild, Rebuilt, compared
 from medpipe.lineage.stages import NORMALIZED
@@ -60,11 +61,12 @@ def carry_out(plan: Plan, lake: Lake, sources: Mapping[str, Source], progress: P
     tombstone = withdraw(lake, plan.chosen.table(), sources=plan.sources, reason=plan.reason)
     old = _read(lake, plan.old_snapshot)
     done = Rebuild(lake, sources, progress).run({*plan.chosen.sources, *plan.sources}, current_snapshot(lake))
-    files = compared(lake, old, done.snapshot) or read_notes(lake, plan).get("shards", {})
+    files = compared(lake, old, done.snapshot) or plan.shards_before
     notes = [*done.notes, *([plan.tokenizer] if plan.tokenizer else [])]
-    write_notes(lake, plan, shards=files)
+    plan = replace(plan, shards_before=files)
+    write_notes(lake, plan)
     deleted, blanked = _purge(lake, plan, sources, progress, notes) if plan.purge else ([], [])
-    write_notes(lake, plan, shards=files, finished=True)
+    write_notes(lake, plan, finished=True)
     return Forgotten(
         tombstone=str(tombstone),
         old_snapshot=plan.old_snapshot,
@@ -96,32 +98,38 @@ def _left(plan: Plan, done: Rebuilt) -> list[str]:
 def _purge(
     lake: Lake, plan: Plan, sources: Mapping[str, Source], progress: Progress, notes: list[str]
 ) -> tuple[list[Path], list[str]]:
-    """Deletes what held it before, and what a rebuild left behind that holds it."""
-    now = find_holders(lake, plan.chosen, plan.sources, read_tombstones(lake))
-    before = plan.holders or now
-    noted = [lake.root / name for name in read_notes(lake, plan).get("holders", [])]
-    current = heads(lake)
-    blanked, folders = [], {*before.raw_folders, *now.raw_folders}
-    for rows in {(each.source, each.revision, each.path): each for each in (*now.raw, *before.raw)}.values():
-        name = f"raw/{rows.source}/{rows.revision}"
-        if lake.raw(rows.source) / rows.revision in folders:
+    """Deletes what held it before, and what a rebuild left behind that holds it.
+
+    What names something goes before what it names, so that a try that was killed leaves enough to find the
+    rest: snapshots, then rows and raw snapshots, then data sets, whose records name those.
+    """
+    now = find_holders(lake, plan.chosen, plan.sources, read_tombstones(lake), rows=plan.rows)
+    plan = with_holders(plan, now)
+    write_notes(lake, plan)
+    held = plan.holders or now
+    deleted = delete(lake, held.snapshots, keep=_current_file(lake), progress=progress)
+    blanked, folders = [], set(held.raw_folders)
+    for rows in held.raw:
+        name, folder = f"raw/{rows.source}/{rows.revision}", lake.raw(rows.source) / rows.revision
+        if folder in folders:
             continue
         if blank_rows(lake, rows, sources.get(rows.source)):
             blanked.append(f"{name}/{rows.path}")
-        elif (lake.raw(rows.source) / rows.revision).is_dir():
-            folders.add(lake.raw(rows.source) / rows.revision)
-            notes.append(
-                f"{name} is deleted as a whole: single rows can be taken out of JSON Lines alone; the next "
-                "run fetches it again, and normalising leaves the row out"
-            )
-    # Snapshots first: one that names what is gone would be worse than none.
-    paths = sorted({*before.snapshots, *now.snapshots})
-    deleted = delete(lake, paths, keep=_current_file(lake), progress=progress)
-    held = sorted({*before.datasets, *now.datasets, *noted} - set(now.snapshots))
+            progress(f"rows taken out of {name}/{rows.path}")
+        elif folder.is_dir():
+            folders.add(folder)
+    for folder in sorted(path for path in folders if path.is_dir()):
+        notes.append(
+            f"{folder.relative_to(lake.root)} is deleted as a whole: single rows can be taken out only of "
+            "JSON Lines that was read and is not joined with a second table; the next run fetches it again, "
+            "and normalising leaves out what was withdrawn"
+        )
+    deleted += delete(lake, sorted(folders), keep=(), progress=progress)
+    datasets = sorted(set(held.datasets) - set(held.snapshots))
     # What is current was made without it; but where a source has no document left, its old shards still are.
-    keep = current - {path for path in now.datasets if _room(lake, path) in (NORMALIZED, SHARDS)}
-    deleted += delete(lake, held, keep=keep, progress=progress)
-    deleted += delete(lake, [*sorted(folders), *leftovers(lake)], keep=(), progress=progress)
+    keep = heads(lake) - {path for path in now.datasets if _room(lake, path) in (NORMALIZED, SHARDS)}
+    deleted += delete(lake, datasets, keep=keep, progress=progress)
+    deleted += delete(lake, leftovers(lake), keep=(), progress=progress)
     return deleted, blanked
 
 

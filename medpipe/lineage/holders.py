@@ -16,6 +16,7 @@ from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
 from medpipe.lake.tombstones import Tombstones
 from medpipe.lineage.chosen import Chosen
 from medpipe.lineage.places import places_in_dataset
+from medpipe.lineage.rows import Row
 from medpipe.lineage.stages import CORPUS, NORMALIZED, LineageError
 from medpipe.pretrain.seen import RecordedRun
 
@@ -46,8 +47,8 @@ class Holders:
     """Files of snapshots that name one of them."""
     raw: tuple[RawRows, ...]
     raw_folders: tuple[Path, ...]
-    """Raw snapshots that go as a whole: of a source that was withdrawn, or that nobody has read yet, so that
-    nothing is known of their rows."""
+    """Raw snapshots that go as a whole: of a source that was withdrawn, or whose rows are joined with a
+    second table; or that nobody has read yet, so that nothing is known of their rows."""
 
     def runs_without_snapshot(self, runs: Iterable[RecordedRun]) -> list[RecordedRun]:
         """The runs whose snapshot goes: these can no longer be resumed exactly."""
@@ -55,7 +56,14 @@ class Holders:
         return [run for run in runs if run.snapshot in names]
 
 
-def find_holders(lake: Lake, chosen: Chosen, sources: Collection[str], tombstones: Tombstones) -> Holders:
+def find_holders(
+    lake: Lake,
+    chosen: Chosen,
+    sources: Collection[str],
+    tombstones: Tombstones,
+    *,
+    rows: Collection[Row],
+) -> Holders:
     """Finds them, in current and old data sets alike; nothing is changed.
 
     A data set that was computed of one that holds a withdrawn record counts, too.
@@ -65,6 +73,7 @@ def find_holders(lake: Lake, chosen: Chosen, sources: Collection[str], tombstone
         chosen: the records of the withdrawal.
         sources: sources that are withdrawn as a whole.
         tombstones: those that were there, and what is withdrawn now.
+        rows: the published rows that the records came of.
 
     Raises:
         LineageError: a part of the lake is a symbolic link, behind which nothing is deleted.
@@ -77,7 +86,9 @@ def find_holders(lake: Lake, chosen: Chosen, sources: Collection[str], tombstone
         # All that are empty have one digest, whatever they were made of; and they hold nothing.
         digests |= {each.digest for each in more if each.manifest.rows}
     gone |= set(_shards(lake, chosen, sources))
-    raw, raw_folders = _raw(lake, chosen, sources)
+    parts = [row for row in rows if row[0] not in sources]
+    raw, raw_folders = raw_of_rows(lake, parts, set(chosen.sources) - set(sources))
+    raw_folders += [folder for source in sorted(set(sources)) for folder in whole_raw(lake, source)]
     found = Holders(
         datasets=tuple(sorted(gone)),
         snapshots=tuple(_snapshots(lake, gone)),
@@ -192,22 +203,52 @@ def _snapshots(lake: Lake, gone: set[Path]) -> Iterator[Path]:
             yield path
 
 
-def _raw(lake: Lake, chosen: Chosen, sources: Collection[str]) -> tuple[list[RawRows], list[Path]]:
+def raw_of_rows(
+    lake: Lake, known: Collection[Row], sources: Collection[str]
+) -> tuple[list[RawRows], list[Path]]:
+    """The raw files of some rows, and the raw snapshots that go as a whole instead.
+
+    Args:
+        lake: the lake.
+        known: the rows.
+        sources: sources of which something is withdrawn, some of it maybe of rows that nobody knows.
+    """
     rows: dict[tuple[str, str, str], set[int]] = {}
-    for record in chosen.records:
-        rows.setdefault((record.source, record.revision, record.path), set()).add(record.row)
-    known = {(record.source, record.revision) for record in chosen.records}
-    found, folders = [], []
-    for (source, revision, path), numbers in sorted(rows.items()):
-        if source not in sources and (lake.raw(source) / revision).is_dir():
-            found.append(RawRows(source=source, revision=revision, path=path, rows=tuple(sorted(numbers))))
-    for source in sorted({*chosen.sources, *sources}):
-        read = {revision for name, revision in known if name == source} | _read_revisions(lake, source)
+    for source, revision, path, row in known:
+        rows.setdefault((source, revision, path), set()).add(row)
+    joined = {source for source, *_ in rows if _has_lookup(lake, source)}
+    found = [
+        RawRows(source=source, revision=revision, path=path, rows=tuple(sorted(numbers)))
+        for (source, revision, path), numbers in sorted(rows.items())
+        if source not in joined and (lake.raw(source) / revision).is_dir()
+    ]
+    folders = []
+    for source in sorted({*sources, *(source for source, *_ in rows)}):
+        read = {revision for name, revision, *_ in known if name == source} | _read_revisions(lake, source)
         for folder in _folders(lake.raw(source)):
-            if source in sources or folder.name not in read:
+            # The text may stand in the second table of any revision, also where no row uses it any more.
+            if source in joined or folder.name not in read:
                 folders.append(folder)
         folders += sorted(path for path in lake.raw(source).glob(".partial-*") if path.is_dir())
     return found, folders
+
+
+def whole_raw(lake: Lake, source: str) -> list[Path]:
+    """All raw snapshots of a source, with those that are not fetched to the end."""
+    partial = sorted(path for path in lake.raw(source).glob(".partial-*") if path.is_dir())
+    return _folders(lake.raw(source)) + partial
+
+
+def _has_lookup(lake: Lake, source: str) -> bool:
+    """Whether any normalized data set of a source was joined with a second table."""
+    for folder in _folders(lake.room(NORMALIZED, source)):
+        try:
+            files = read_manifest(folder).recipe.config.get("files", [])
+        except ManifestError:
+            continue
+        if any(file.get("lookup") for file in files):
+            return True
+    return False
 
 
 def _read_revisions(lake: Lake, source: str) -> set[str]:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-import orjson
 import polars as pl
 
 from medpipe.lake.digest import digest_value
-from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, read_manifest
 from medpipe.lake.tombstones import Tombstones, read_tombstones
 from medpipe.lineage.chosen import Chosen, choose
 from medpipe.lineage.exposure import Exposure, exposures, places_of_runs
-from medpipe.lineage.holders import Holders, find_holders
+from medpipe.lineage.holders import Holders, find_holders, whole_raw
+from medpipe.lineage.notes import Noted, read_notes
 from medpipe.lineage.places import Place
+from medpipe.lineage.quotes import quotes_of
+from medpipe.lineage.rows import Row
 from medpipe.lineage.search import Record
 from medpipe.lineage.stages import LineageError, current_normalized, record_files, source_names
 from medpipe.pretrain.seen import RecordedRun, list_runs
 from medpipe.tokens.snapshot import CURRENT, CorpusSnapshot, read_snapshot
-
-NOTES = "withdrawals"
-"""Folder of the lake with what was found out before a withdrawal changed anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +49,15 @@ class Plan:
     """Runs that cannot be resumed exactly after the purge."""
     tokenizer: str | None
     """What to mind about the tokenizer."""
+    rows: frozenset[Row] = frozenset()
+    """Published rows that the records came of, as far as the lake or an earlier try tells."""
+    without_row: frozenset[tuple[str, str]] = frozenset()
+    """Id and source of what was withdrawn before and of which nothing tells the row; with `purge` all raw
+    snapshots of such a source go."""
+    quotes: tuple[Record, ...] = ()
+    """Records that were left out since they repeat an exam item which goes: these come in now."""
+    shards_before: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What became of the shards, where an earlier try made them."""
 
     @property
     def key(self) -> str:
@@ -83,12 +89,11 @@ def plan_withdrawal(
         raise LineageError(
             f"the lake has no records of the source {unknown[0]}; it has {', '.join(sorted(known)) or 'none'}"
         )
-    chosen = choose(lake, ids, near_duplicates=near_duplicates)
+    chosen = choose(lake, ids, near_duplicates=near_duplicates, purge=purge)
     runs = list(list_runs(lake))
     concerned = {*chosen.sources, *sources}
     places = places_of_runs(lake, runs, chosen.ids, chosen.sources) + _whole(lake, runs, sources)
     seen = exposures(runs, places, sources=concerned)
-    holders = find_holders(lake, chosen, sources, _with(lake, chosen, sources)) if purge else None
     old = current_snapshot(lake)
     plan = Plan(
         records=chosen.records,
@@ -102,11 +107,45 @@ def plan_withdrawal(
         near_duplicates=chosen.near_duplicates,
         old_snapshot=old.name if old else None,
         runs=tuple(seen),
-        holders=holders,
-        stranded=tuple(run.name for run in holders.runs_without_snapshot(runs)) if holders else (),
+        holders=None,
+        stranded=(),
         tokenizer=_tokenizer(lake, old),
+        quotes=tuple(quotes_of(lake, chosen.ids, sources)),
     )
-    return _with_notes(lake, plan)
+    noted = read_notes(lake, plan)
+    plan = _with_notes(plan, noted)
+    if not purge:
+        return plan
+    found = find_holders(lake, chosen, sources, _with(lake, chosen, sources), rows=plan.rows)
+    lost = [
+        folder
+        for source in sorted({each for _, each in plan.without_row})
+        for folder in whole_raw(lake, source)
+    ]
+    before = Holders(
+        datasets=noted.datasets,
+        snapshots=noted.snapshots,
+        raw=(),
+        raw_folders=(*noted.raw_folders, *lost),
+    )
+    plan = with_holders(replace(plan, holders=before), found)
+    stranded = [run.name for run in plan.holders.runs_without_snapshot(runs)] if plan.holders else []
+    return replace(plan, stranded=tuple(dict.fromkeys([*noted.stranded, *stranded])))
+
+
+def with_holders(plan: Plan, more: Holders) -> Plan:
+    """The plan with what else holds it."""
+    if plan.holders is None:
+        return replace(plan, holders=more)
+    raw = {(each.source, each.revision, each.path): each for each in (*plan.holders.raw, *more.raw)}
+    holders = Holders(
+        datasets=tuple(sorted({*plan.holders.datasets, *more.datasets})),
+        snapshots=tuple(sorted({*plan.holders.snapshots, *more.snapshots})),
+        # The later one was found with all rows that the earlier one knew.
+        raw=tuple(raw[key] for key in sorted(raw)),
+        raw_folders=tuple(sorted({*plan.holders.raw_folders, *more.raw_folders})),
+    )
+    return replace(plan, holders=holders)
 
 
 def _with(lake: Lake, chosen: Chosen, sources: Collection[str]) -> Tombstones:
@@ -192,43 +231,15 @@ def _tokenizer(lake: Lake, snapshot: CorpusSnapshot | None) -> str | None:
     )
 
 
-def write_notes(lake: Lake, plan: Plan, **more: Any) -> None:
-    """Keeps what only could be found out before the withdrawal, for a later try and for people."""
-    held = [path.relative_to(lake.root).as_posix() for path in plan.holders.datasets] if plan.holders else []
-    notes = {
-        "old_snapshot": plan.old_snapshot,
-        "runs": [asdict(run) for run in plan.runs],
-        "stranded": list(plan.stranded),
-        "holders": sorted({*held, *read_notes(lake, plan).get("holders", [])}),
-        "finished": False,
-    }
-    write_json_atomically(lake.root / NOTES / f"{plan.key}.json", notes | more)
-
-
-def read_notes(lake: Lake, plan: Plan) -> dict[str, Any]:
-    """What an earlier try of the same withdrawal kept; empty where there was none."""
-    try:
-        content: dict[str, Any] = orjson.loads((lake.root / NOTES / f"{plan.key}.json").read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
-        return {}
-    return content
-
-
-def _with_notes(lake: Lake, plan: Plan) -> Plan:
+def _with_notes(plan: Plan, noted: Noted) -> Plan:
     """The plan with what an earlier try found out, where that cannot be found out any more."""
-    noted = read_notes(lake, plan)
-    if not noted:
-        return plan
     known = {run.run: run for run in plan.runs if run.unknown is None}
-    before = [Exposure(**{name: _tupled(value) for name, value in run.items()}) for run in noted["runs"]]
-    merged = {run.run: run for run in plan.runs} | {run.run: run for run in before} | known
+    merged = {run.run: run for run in (*plan.runs, *noted.runs)} | known
     return replace(
         plan,
-        old_snapshot=plan.old_snapshot if noted["finished"] else noted["old_snapshot"],
+        old_snapshot=noted.old_snapshot or plan.old_snapshot,
         runs=tuple(merged.values()),
-        stranded=tuple(dict.fromkeys([*noted["stranded"], *plan.stranded])),
+        rows=plan.chosen.rows | noted.rows,
+        without_row=frozenset(each for each in plan.chosen.without_row if each[0] not in noted.placed),
+        shards_before=noted.shards,
     )
-
-
-def _tupled(value: object) -> Any:
-    return tuple(value) if isinstance(value, list) else value

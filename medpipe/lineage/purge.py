@@ -103,6 +103,8 @@ def blank_rows(lake: Lake, rows: RawRows, source: Source | None) -> bool:
     path = folder / rows.path
     if not path.is_file() or path.is_symlink() or not _is_json_lines(path, rows.path, source):
         return False
+    if source is not None and any(file.lookup is not None for file in source.files):
+        return False  # the second table may hold it, too
     refuse_links(lake, path)
     wanted = set(rows.rows)
     temporary = temporary_sibling(path)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from medpipe.catalog.source import Source
 from medpipe.curate.config import CurateConfig
 from medpipe.curate.corpus import build_corpus
+from medpipe.curate.licences import gate
 from medpipe.curate.purposes import Purpose
 from medpipe.lake.dataset import Dataset, find_current
 from medpipe.lake.layout import Lake
@@ -145,6 +146,16 @@ class Rebuild:
             source: self._records(source, digest, replaced, done.notes)
             for source, digest in _ordered(recipe).items()
         }
+        feeding = [self._source(source) for source in normalized if purpose.takes(self._source(source))]
+        allowed = gate(
+            feeding,
+            config.licences.purpose,
+            catalog=list(self.sources.values()),
+            config=config.licences,
+        )
+        if not allowed.passed:
+            # No reason to keep what is to go; the asset's check stops the next refresh.
+            done.notes.append(f"corpus/{purpose}: its licence check fails; {allowed.message()}")
         self.progress(f"curating {purpose}")
         made = build_corpus(
             purpose,

@@ -65,8 +65,9 @@ def _record_table(traced: TracedRecord) -> Table:
         if each.stayed:
             add("stayed", " → ".join(each.stayed))
     if traced.copies:
-        places = [f"{copy.source} {copy.path}:{copy.row}" for copy in traced.copies]
-        add("exact copies", _listed(places))
+        add("exact copies", _listed(_places(traced.copies)))
+    if traced.alike:
+        add("the same but for personal data", _listed(_places(traced.alike)))
     for place in traced.places:
         add(
             "shard",
@@ -80,6 +81,10 @@ def _record_table(traced: TracedRecord) -> Table:
     if not traced.runs:
         add("runs", "none has read it")
     return table
+
+
+def _places(records: Sequence[Record]) -> list[str]:
+    return [f"{each.source} {each.path}:{each.row}" for each in records]
 
 
 def exposure_words(run: Exposure) -> str:
@@ -139,7 +144,7 @@ def print_plan(plan: Plan, console: Console) -> None:
             title=f"to withdraw: {_counted(len(plan.records), 'record')}",
         )
         for record in plan.records[:SHOWN]:
-            kind = "" if record.id in plan.named else "\n(exact copy)"
+            kind = f"\n({plan.chosen.why[record.id]})" if record.id in plan.chosen.why else ""
             table.add_row(
                 record.source, Text(record.path), f"{record.row:,}", f"{record.id}{kind}", _head(record)
             )
@@ -163,6 +168,14 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(table)
         _more(len(plan.near_duplicates), console)
         console.print("--near-duplicates takes them along")
+    if plan.quotes:
+        places = _listed([f"{each.source} {each.path}:{each.row} ({each.id})" for each in plan.quotes])
+        console.print(
+            Text(
+                f"{_counted(len(plan.quotes), 'record')} left out for repeating an exam item that goes; "
+                f"nothing keeps them out then, so withdraw by id what is to stay out: {places}"
+            )
+        )
     for run in plan.runs:
         console.print(Text(f"{run.run}: {exposure_words(run)}"))
     if plan.holders is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import polars as pl
 from tokenizers import Tokenizer
 
 from medpipe.catalog.source import Source
@@ -12,6 +13,7 @@ from medpipe.curate.purposes import Purpose
 from medpipe.lake.dataset import whole_datasets
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError
+from medpipe.lineage.alike import alike, judgements
 from medpipe.lineage.curated import Curated, curated
 from medpipe.lineage.exposure import Exposure, exposures, places_of_runs
 from medpipe.lineage.places import Place, document_texts, narrowed, places_in
@@ -45,6 +47,8 @@ class TracedRecord:
     corpus: tuple[Curated, ...] = ()
     copies: tuple[Record, ...] = ()
     """Records with the same content, in any source."""
+    alike: tuple[Record, ...] = ()
+    """Records that differ from it in personal data alone, which curating replaces."""
     places: tuple[Place, ...] = ()
     """Its documents and those of its copies in the snapshot's shards."""
     runs: tuple[Exposure, ...] = ()
@@ -176,6 +180,13 @@ def _with_parents(runs: Sequence[RecordedRun], lake: Lake) -> list[RecordedRun]:
     return sorted(chosen.values(), key=lambda run: (run.curriculum, run.facts["first_step"], run.folder.name))
 
 
+def _alike_keys(record: Record, judged: pl.DataFrame) -> set[str]:
+    """Content keys of all records that become the same text as one."""
+    mine = judged.filter(pl.col("content_key") == record.content_key)
+    same = judged.join(mine.select("trained_key").unique(), on="trained_key", how="semi")
+    return {record.content_key, *same["content_key"]}
+
+
 class _Tracer:
     """Answers for some records; what several of them need is read once."""
 
@@ -195,7 +206,8 @@ class _Tracer:
         if not records:
             return []
         keys = {record.content_key for record in records}
-        same = find_records(record_files(self._stages.normalized), content_keys=keys)
+        judged = alike(judgements(self._lake, self._stages.normalized, old=False), keys)
+        same = find_records(record_files(self._stages.normalized), ids=set(judged["id"]), content_keys=keys)
         became = curated(records, self._stages) if where != IN_OLDER else {}
         ids = {record.id for record in (*records, *same)}
         snapshot = self._stages.snapshot
@@ -207,7 +219,7 @@ class _Tracer:
             self._one(
                 record,
                 where,
-                tuple(each for each in same if each.content_key == record.content_key),
+                tuple(each for each in same if each.content_key in _alike_keys(record, judged)),
                 became.get(record.place, []),
                 here,
                 read,
@@ -231,7 +243,10 @@ class _Tracer:
             title=source.title if source else record.source,
             found_in=where,
             corpus=tuple(became),
-            copies=tuple(each for each in same if each.place != record.place),
+            copies=tuple(
+                each for each in same if each.place != record.place and each.content_key == record.content_key
+            ),
+            alike=tuple(each for each in same if each.content_key != record.content_key),
             places=tuple(place for place in here if place.id in ids),
             runs=tuple(
                 exposures(

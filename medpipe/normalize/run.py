@@ -22,7 +22,12 @@ from medpipe.normalize.files import label, opened_files
 from medpipe.normalize.garbage import rare_collections
 from medpipe.normalize.parts import PartWriter
 from medpipe.normalize.records import Normalized, Origin, normalize_batch
-from medpipe.normalize.withdrawn import without_withdrawn
+from medpipe.normalize.withdrawn import (
+    WithdrawnPlace,
+    is_still_withdrawn,
+    places_of_withdrawn,
+    without_withdrawn,
+)
 from medpipe.records.kinds import identity_columns, record_columns, rejected_columns
 
 ROOM = "normalized"
@@ -95,7 +100,9 @@ def normalize_source(
     files of their own.
 
     A record that was withdrawn, or whose content was, is taken out; a row of which nothing is left is
-    rejected as `withdrawn`, without its text. Of a source that was withdrawn as a whole every row is.
+    rejected as `withdrawn`, without its text. Of a source that was withdrawn as a whole every row is. The
+    facts name what was taken out (id, content key, file, row, part); once one of it is withdrawn no more,
+    the data set is made again.
 
     Args:
         source: the catalog entry.
@@ -112,9 +119,11 @@ def normalize_source(
     """
     tombstones = read_tombstones(lake)
     recipe = recipe_of(source, raw, tombstones)
-    if not force and (found := find_reusable(lake, ROOM, source.id, recipe=recipe)):
+    found = None if force else find_reusable(lake, ROOM, source.id, recipe=recipe)
+    if found is not None and is_still_withdrawn(found, tombstones):
         return Built(found, reused=True)
     total, by_file, used = _Counts(), {}, set[str]()
+    gone: list[WithdrawnPlace] = []
     schema, hashed = record_columns(source.record_kind), identity_columns(source.record_kind)
     # The id is a hash of the content already.
     digest_columns = [name for name in schema if name not in hashed]
@@ -135,6 +144,8 @@ def normalize_source(
                     counts.add(published, left)
                     total.add(published, left)
                     total.withdrawn += batch.records.height - left.records.height
+                    if source.id not in tombstones.sources:
+                        gone += places_of_withdrawn(batch.records, tombstones)
                 by_file[origin.path] = counts.facts()
                 used.add(label(origin.file))
         draft.content_digest = digest_value([kept.digest(), rejected.digest()])
@@ -148,6 +159,7 @@ def normalize_source(
             "rejected_by_reason": dict(sorted(total.by_reason.items())),
             "by_file": by_file,
             **({"records_withdrawn": total.withdrawn} if total.withdrawn else {}),
+            **({"withdrawn": gone} if gone else {}),
             "patterns_without_files": [label(file) for file in source.files if label(file) not in used],
         }
     return Built(draft.dataset, reused=False)

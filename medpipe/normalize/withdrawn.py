@@ -4,10 +4,38 @@ from __future__ import annotations
 
 import polars as pl
 
+from medpipe.lake.dataset import Dataset
 from medpipe.lake.tombstones import WITHDRAWN, Tombstones
 from medpipe.normalize.records import Normalized
 
 _PLACE = ("source", "revision", "path", "row")
+
+WithdrawnPlace = tuple[str, str, str, int, int]
+"""Id, content key, file, row and part of a record that was taken out."""
+
+
+def places_of_withdrawn(records: pl.DataFrame, tombstones: Tombstones) -> list[WithdrawnPlace]:
+    """Which records of a batch are taken out, as the facts of the data set name them."""
+    if not tombstones:
+        return []
+    names = (pl.col("id", "content_key", "path").cast(pl.String), pl.col("row", "part"))
+    return records.filter(tombstones.is_withdrawn()).select(*names).rows()
+
+
+def is_still_withdrawn(dataset: Dataset, tombstones: Tombstones) -> bool:
+    """Whether all that a normalized data set left out is withdrawn still.
+
+    Its recipe says what was withdrawn from its own source; copies of what other sources published are left
+    out, too, and only its facts tell these.
+    """
+    facts = dataset.manifest.facts
+    source = dataset.manifest.recipe.config.get("id")
+    if not facts.get("records_withdrawn") or source in tombstones.sources:
+        return True
+    return "withdrawn" in facts and all(
+        record_id in tombstones.ids or key in tombstones.content_keys
+        for record_id, key, *_ in facts["withdrawn"]
+    )
 
 
 def without_withdrawn(batch: Normalized, tombstones: Tombstones) -> Normalized:

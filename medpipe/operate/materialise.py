@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,26 +59,56 @@ def select_assets(definitions: dg.Definitions, selection: str) -> list[dg.AssetK
     return chosen
 
 
+def forced(definitions: dg.Definitions, keys: Sequence[dg.AssetKey]) -> dict[str, Any]:
+    """The run configuration that sets `force` for those assets that have it.
+
+    Raises:
+        SelectionError: none of them has.
+    """
+    graph = definitions.resolve_asset_graph()
+    steps = [graph.get(key).assets_def.node_def for key in keys]
+    ops = {
+        step.name: {"config": {"force": True}}
+        for step in steps
+        if step.config_field and "force" in getattr(step.config_field.config_type, "fields", {})
+    }
+    if not ops:
+        names = ", ".join(key.to_user_string() for key in keys)
+        raise SelectionError(f"none of the selected assets can be forced ({names}); leave --force out")
+    return {"ops": ops}
+
+
 def materialise(
-    settings: Settings, *, selection: str = "*", run_config: Mapping[str, Any] | None = None
+    settings: Settings,
+    *,
+    selection: str = "*",
+    run_config: Mapping[str, Any] | None = None,
+    force: bool = False,
 ) -> MaterialisedRun:
     """Materialises the selected assets one after the other, with progress on the standard error stream.
 
+    Args:
+        settings: where everything lies.
+        selection: a Dagster asset selection.
+        run_config: Dagster's run configuration; with `force` it must not configure assets.
+        force: make selected data sets again even where nothing changed.
+
     Raises:
         HomeInUseError: another `medpipe run` or `medpipe demo` works on the same home.
-        SelectionError: nothing is selected.
+        SelectionError: nothing is selected, or nothing of it can be forced.
         RunFailedError: a step failed.
     """
     warnings.simplefilter("ignore", dg.BetaWarning)
     warnings.simplefilter("ignore", dg.PreviewWarning)
     definitions = build_definitions(settings)
     keys = select_assets(definitions, selection)
+    config = forced(definitions, keys) if force else {}
     job = definitions.resolve_job_def(_JOB)
     with exclusive_home(settings), open_instance(settings) as instance, writing_to_this_terminal():
         result = job.execute_in_process(
             instance=instance,
             asset_selection=keys,
-            run_config={"loggers": {"console": {}}, **(run_config or {})},
+            run_config={"loggers": {"console": {}}, **(run_config or {}), **config},
             raise_on_error=False,
         )
     if not result.success:

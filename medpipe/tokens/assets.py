@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import dagster as dg
+from pydantic import Field
 
 from medpipe.asset_metadata import (
     OWNERS,
@@ -30,6 +31,23 @@ TOKENIZER_KEY = dg.AssetKey(["tokenizer"])
 SNAPSHOT_KEY = dg.AssetKey(["snapshot"])
 ROUND_TRIP = "round_trip"
 SHARDS_VERIFIED = "shards_verified"
+
+
+class ShardSettings(Rebuild):
+    """What a person may change of shards; the next build without it is cut by the defaults again."""
+
+    max_tokens_per_shard: int = Field(default=ShardConfig().max_tokens_per_shard)
+    """A shard is closed before a document that would exceed it."""
+    min_text_bytes: int = Field(default=ShardConfig().min_text_bytes)
+    """Shards are also cut where documents themselves say so, once they hold so much text."""
+
+    def cuts(self) -> ShardConfig:
+        """The settings of the build.
+
+        Raises:
+            ValueError: a setting is wrong; says which, and what it may be.
+        """
+        return ShardConfig.model_validate(self.model_dump(exclude={"force"}))
 
 
 def shards_key(domain: Domain) -> dg.AssetKey:
@@ -91,10 +109,11 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
             check_results=[
                 dg.AssetCheckResult(
                     check_name=ROUND_TRIP,
-                    passed=report["round_trip_failures"] == 0 or not report.get("lossless_required", True),
+                    passed=report["round_trip_failures"] == 0 or tokenizer_config.may_lose,
                     metadata={
                         "texts": report["round_trip_texts"],
                         "failures": report["round_trip_failures"],
+                        "failures are allowed": tokenizer_config.may_lose,
                     },
                 )
             ],
@@ -126,11 +145,14 @@ def _build_shards_asset(
                 SHARDS_VERIFIED,
                 asset=key,
                 blocking=True,
-                description="Checksums, index and ids agree with the manifest and the vocabulary.",
+                description=(
+                    "Every byte read again, of reused shards too: checksums, index and ids agree with the "
+                    "manifest and the vocabulary."
+                ),
             )
         ],
     )
-    def shards(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+    def shards(context: dg.AssetExecutionContext, config: ShardSettings) -> dg.MaterializeResult:
         from medpipe.tokens.shard import verify_shard
         from medpipe.tokens.shards import build_shards
         from medpipe.tokens.writer import DOCUMENT_INDEX_SCHEMA
@@ -141,13 +163,12 @@ def _build_shards_asset(
                 current(lake, "corpus", "documents"),
                 current(lake, "tokenizer", tokenizer_config.name),
                 lake=lake,
-                config=ShardConfig(),
+                config=config.cuts(),
                 force=config.force,
                 progress=context.log.info,
             )
             for result in built.values():
-                if not result.reused:
-                    verify_shard(result.dataset.path)
+                verify_shard(result.dataset.path)
         datasets = [result.dataset for result in built.values()]
         rows = [
             {"source": source, **{k: shard[k] for k in ("split", "tier", "documents", "tokens")}}
@@ -170,7 +191,11 @@ def _build_shards_asset(
                 dg.AssetCheckResult(
                     check_name=SHARDS_VERIFIED,
                     passed=tokens > 0,
-                    metadata={"shards": len(rows), "tokens": tokens},
+                    metadata={
+                        "shards": len(rows),
+                        "tokens": tokens,
+                        "bytes read": sum(dataset.manifest.bytes for dataset in datasets),
+                    },
                 )
             ],
         )

@@ -13,6 +13,8 @@ SHARD_CODE_VERSION = "2"
 """Raise it when the same documents and tokenizer give other shards."""
 BYTES = 256
 """Entries that every byte-level vocabulary starts with: any text can be encoded."""
+_BEHIND_BYTES = chr(0x144)
+"""Byte-level BPE writes each byte as one of the characters before this one (GPT-2's `bytes_to_unicode`)."""
 
 
 class TokenizerConfig(BaseModel):
@@ -54,6 +56,11 @@ class TokenizerConfig(BaseModel):
         return (self.eos_token, self.pad_token, *self.more_special_tokens)
 
     @property
+    def may_lose(self) -> bool:
+        """Whether texts that do not come back exactly are allowed."""
+        return self.file is not None and self.allow_lossy
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """The settings that change the tokenizer; the place of a file is none of them, its content is."""
         published = {"file", "pattern", "allow_lossy"}
@@ -68,6 +75,11 @@ class TokenizerConfig(BaseModel):
             raise ValueError(f"special tokens must differ and not be empty: {', '.join(self.special_tokens)}")
         if self.file is not None:
             return self
+        if single := [token for token in self.special_tokens if len(token) == 1 and token < _BEHIND_BYTES]:
+            raise ValueError(
+                f"text can hold the token {', '.join(single)}: every vocabulary has one for each byte; name "
+                "special tokens such as <eos>"
+            )
         if self.pattern is not None:
             raise ValueError("pattern is for a .tiktoken file only; set file too, or leave pattern out")
         least = BYTES + len(self.special_tokens)

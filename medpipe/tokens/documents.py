@@ -13,6 +13,8 @@ from medpipe.records.kinds import Domain
 
 BATCH_ROWS = 2048
 """Most documents that are read at once."""
+SAMPLE_ROWS = 256
+"""Most documents that are sampled from one place."""
 _COLUMNS = ("id", "lang", "split", "tier", "text")
 
 
@@ -41,6 +43,47 @@ class DocumentReader:
                     batch = pl.DataFrame({name: pl.Series(arrow.column(name)) for name in columns})
                     batch = batch.with_columns(pl.exclude("id", "text").cast(pl.String))
                     yield batch.filter(pl.col("domain") == self.domain).select(_COLUMNS)
+
+    def sample(self, *, places: int, size: int) -> list[str]:
+        """Beginnings of some texts, from places spread over the source; at least one if it has any text.
+
+        Args:
+            places: row groups that are looked into, at most.
+            size: UTF-8 bytes of text, about.
+
+        Returns:
+            From each place some texts, each cut so that a long one leaves room for others.
+        """
+        import pyarrow.parquet as pq
+
+        groups: list[tuple[Path, int]] = []
+        for part in self.parts:
+            with pq.ParquetFile(part, pre_buffer=False) as file:
+                groups += [(part, number) for number in range(file.num_row_groups)]
+        chosen = sorted({len(groups) * place // places for place in range(places)}) if groups else []
+        found: list[str] = []
+        for part, number in (groups[place] for place in chosen):
+            with pq.ParquetFile(part, pre_buffer=False) as file:
+                rows = next(
+                    file.iter_batches(SAMPLE_ROWS, row_groups=[number], columns=["domain", "text"]), None
+                )
+            if rows is not None:
+                found += _beginnings(pl.DataFrame(rows), self.domain, size=size // len(chosen))
+        if found:
+            return found
+        # A domain that is rare in its source: none of its documents stands at the beginning of a row group.
+        first = next((batch for batch in self.batches() if batch.height), None)
+        if first is None:
+            return []
+        named = first.select("text", domain=pl.lit(self.domain))
+        return _beginnings(named, self.domain, size=size)
+
+
+def _beginnings(rows: pl.DataFrame, domain: str, *, size: int) -> list[str]:
+    own = rows.filter(pl.col("domain").cast(pl.String) == domain)
+    texts = own.select(pl.col("text").str.head(max(1, size // 12))).to_series()
+    before = texts.str.len_bytes().cum_sum().shift(1, fill_value=0)
+    return [str(text) for text in texts.filter(before < size).to_list()]
 
 
 def documents_of(documents: Dataset, source: str, domain: Domain) -> DocumentReader:

@@ -40,8 +40,8 @@ def read_published(config: TokenizerConfig, *, sample: Sequence[str]) -> Tokeniz
         sample: texts on which a SentencePiece model's ids must come out as sentencepiece gives them.
 
     Raises:
-        TokenizerError: the file cannot be read, its form is not known, the ids differ, or it has no
-            `eos_token`.
+        TokenizerError: the file cannot be read, its form is not known, the ids differ, it has no
+            `eos_token`, or text can produce a special token.
     """
     path = config.file
     if path is None or not path.is_file():
@@ -64,7 +64,29 @@ def read_published(config: TokenizerConfig, *, sample: Sequence[str]) -> Tokeniz
             wanted.remove(config.pad_token)
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in wanted])
     tokenizer.encode_special_tokens = True
+    require_unspoken(tokenizer, wanted)
     return tokenizer
+
+
+def require_unspoken(tokenizer: Tokenizer, special: Sequence[str]) -> None:
+    """Sees that no text gives the id of a special token, so that `<eos>` ends documents and nothing else.
+
+    Args:
+        tokenizer: with `encode_special_tokens` set, as shards are encoded.
+        special: names of the special tokens.
+
+    Raises:
+        TokenizerError: a text that holds the name of one gives its id.
+    """
+    for name in special:
+        number = tokenizer.token_to_id(name)
+        texts = (name, f"a{name}", f"{name}a", f"病{name}病", f" {name} ", f"\n{name}\n", name * 2)
+        if any(number in tokenizer.encode(text, add_special_tokens=False).ids for text in texts):
+            raise TokenizerError(
+                f"the token {name!r} cannot be a special token: a text that holds {name!r} gives its id "
+                f"{number}; set the tokenizer's `eos_token` (or `pad_token`, `more_special_tokens`) to one "
+                "that text never gives"
+            )
 
 
 def _require_eos(tokenizer: Tokenizer, config: TokenizerConfig, path: Path) -> None:

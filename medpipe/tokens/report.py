@@ -22,7 +22,7 @@ EXAMPLES = 5
 _EXAMPLE_CHARACTERS = 80
 
 
-def tokenizer_report(tokenizer: Tokenizer, documents: Dataset, *, may_lose: bool = False) -> dict[str, Any]:
+def tokenizer_report(tokenizer: Tokenizer, documents: Dataset) -> dict[str, Any]:
     """Encodes and decodes every validation document, some megabytes at a time.
 
     A document longer than `PIECE_CHARACTERS` is measured in pieces of that length.
@@ -30,7 +30,6 @@ def tokenizer_report(tokenizer: Tokenizer, documents: Dataset, *, may_lose: bool
     Args:
         tokenizer: as it is published.
         documents: `corpus/documents`.
-        may_lose: whether texts that do not come back are allowed; noted as `lossless_required`.
 
     Returns:
         `by_domain`, `by_language` and `all`: `documents`, `tokens`, `bytes_per_token` (UTF-8),
@@ -79,7 +78,6 @@ def tokenizer_report(tokenizer: Tokenizer, documents: Dataset, *, may_lose: bool
         "round_trip_texts": int(sum(count[0] for count in counts.values())),
         "round_trip_failures": failures,
         "round_trip_examples": examples,
-        "lossless_required": not may_lose,
         **_vocabulary(tokenizer, used),
     }
 

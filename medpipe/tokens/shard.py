@@ -90,8 +90,19 @@ def open_shards(lake: Lake, snapshot: CorpusSnapshot, *, split: str) -> list[Ope
                 f"{folder} was made with tokenizer {tokenizer}, the snapshot {snapshot.name} names "
                 f"{snapshot.tokenizer.digest}; {_fix(ref.domain)} and take a new snapshot"
             )
+        if (found := identity_of(dataset)) != (expected := (ref.domain, ref.source, ref.digest)):
+            raise ShardError(
+                f"{folder} holds the data set {'/'.join(found)}, the snapshot {snapshot.name} names "
+                f"{'/'.join(expected)}; {_fix(ref.domain)}"
+            )
         opened += [shard for shard in open_dataset(dataset) if shard.split == split]
     return opened
+
+
+def identity_of(dataset: Dataset) -> tuple[str, str, str]:
+    """Domain, source and digest, as the manifest of a shard data set states them."""
+    facts = dataset.manifest.facts
+    return str(facts["domain"]), str(facts["source"]), dataset.digest
 
 
 def open_dataset(dataset: Dataset) -> list[OpenShard]:
@@ -170,4 +181,4 @@ def _read(folder: Path, domain: str) -> Dataset:
 
 
 def _fix(domain: str) -> str:
-    return f"materialise shards/{domain} again"
+    return f"materialise shards/{domain} again with force (medpipe run 'key:\"shards/{domain}\"' --force)"

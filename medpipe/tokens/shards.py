@@ -17,7 +17,7 @@ from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain
 from medpipe.tokens.config import SHARD_CODE_VERSION, ShardConfig
 from medpipe.tokens.cuts import Chunk, find_chunks
-from medpipe.tokens.documents import DocumentReader, documents_of
+from medpipe.tokens.documents import documents_of
 from medpipe.tokens.earlier import EarlierChunk, earlier_chunks, link_equal_chunks
 from medpipe.tokens.engine import (
     SAMPLE_BYTES,
@@ -32,6 +32,8 @@ from medpipe.tokens.tokenizer import load_tokenizer
 from medpipe.tokens.workfolder import PlacedShard, WorkFolder, work_folder
 
 ROOM = "shards"
+SAMPLE_PLACES = 8
+"""So many places of a source are looked at before an engine is chosen."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def build_shards(
         earlier = {} if force else earlier_chunks(lake, *names, recipe=recipe, facts=facts)
         folder = lake.room(*names)
         with naming_a_full_disk(folder), work_folder(folder, recipe.digest) as work:
+            if force:
+                work.clear()
             chunks = _fill(text, tokenizer, work, earlier, engine=engine, workers=workers, progress=progress)
             with publish(lake, *names, recipe=recipe) as draft:
                 shards = work.hand_over(draft.path)
@@ -176,7 +180,7 @@ def _encode(
     there = sum(each.shard.text_bytes for each in work.finished)
     chosen = choose_engine(
         tokenizer,
-        _sample(text.reader),
+        pl.Series(text.reader.sample(places=SAMPLE_PLACES, size=SAMPLE_BYTES), dtype=pl.String),
         vocabulary_size=text.vocabulary_size,
         total_bytes=SMALL_BYTES if text.total_bytes is None else text.total_bytes - there,
         wanted=engine,
@@ -198,14 +202,6 @@ def _encode(
         )
 
 
-def _sample(reader: DocumentReader) -> pl.Series:
-    """The first texts, some `SAMPLE_BYTES` of them at most."""
-    texts = next((batch["text"] for batch in reader.batches() if batch.height), pl.Series(dtype=pl.String))
-    # A copy, which does not keep the rest of the batch.
-    chosen = texts.filter(texts.str.len_bytes().cum_sum() <= SAMPLE_BYTES).to_list()
-    return pl.Series(chosen, dtype=pl.String)
-
-
 def _describe(draft: Draft, shards: list[PlacedShard], chunks: list[Chunk], facts: dict[str, Any]) -> None:
     """Sets digest, rows and facts."""
     digests = {chunk.first_row: chunk.digest for chunk in chunks}
@@ -213,6 +209,5 @@ def _describe(draft: Draft, shards: list[PlacedShard], chunks: list[Chunk], fact
     draft.facts = facts | {"shards": stated}
     draft.content_digest = digest_value(draft.facts)
     draft.rows = sum(each.shard.documents for each in shards)
-    for each in shards:
-        for suffix in (".docs.parquet", ".tokens.parquet"):
-            draft.rows_by_file[each.shard.name + suffix] = each.shard.documents
+    # With the checksums of the moment when they were written: damage since then is found out.
+    draft.linked = {file.path: file for each in shards for file in each.files}

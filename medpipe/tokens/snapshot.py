@@ -107,16 +107,24 @@ def build_snapshot(
         The snapshot, and whether the same one was stored before.
 
     Raises:
-        SnapshotError: there are no shards, or some were made with another tokenizer.
+        SnapshotError: there are no shards, or some were made with another tokenizer or of other documents.
     """
     if not shards:
         raise SnapshotError("a snapshot needs shards; materialise shards/<domain> first")
+    by_source = documents.manifest.facts.get("by_source", {})
     for (domain, source), dataset in sorted(shards.items()):
         made_with = dataset.manifest.facts["tokenizer"]
         if made_with != tokenizer.digest:
             raise SnapshotError(
                 f"shards/{domain}/{source} was made with tokenizer {made_with}, not {tokenizer.digest}; "
                 f"materialise shards/{domain} again"
+            )
+        stated = by_source.get(source, {}).get("content_digest", {}).get(domain)
+        if dataset.manifest.recipe.inputs.get("documents") != stated:
+            raise SnapshotError(
+                f"shards/{domain}/{source} was not made of the documents that corpus/documents "
+                f"{documents.digest} has of it; materialise shards/{domain} (medpipe run "
+                f"'key:\"shards/{domain}\"'), then the snapshot"
             )
     content = {
         "tokenizer": {"name": tokenizer.manifest.name, "digest": tokenizer.digest},

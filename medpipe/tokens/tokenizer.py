@@ -16,7 +16,7 @@ from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Split
 from medpipe.tokens.config import TOKENIZER_CODE_VERSION, TokenizerConfig
 from medpipe.tokens.engine import PROBES
-from medpipe.tokens.published import TokenizerError, read_published
+from medpipe.tokens.published import TokenizerError, read_published, require_unspoken
 from medpipe.tokens.report import tokenizer_report
 from medpipe.tokens.sample import sample_ids, sample_texts
 from medpipe.tokens.vocabulary import dtype_of
@@ -80,7 +80,7 @@ def train_tokenizer(
 
     Raises:
         TokenizerError: there is no training document; or the file of a published tokenizer cannot be
-            read, or has no `eos_token`.
+            read, or has no `eos_token`; or text can produce a special token.
     """
     inputs = {} if config.file is None else {"file": _file_digest(config.file)}
     recipe = Recipe(inputs=inputs, code_version=TOKENIZER_CODE_VERSION, config=config.recipe)
@@ -95,6 +95,7 @@ def train_tokenizer(
         tokenizer = read_published(config, sample=[*PROBES, *texts])
     else:
         tokenizer, sample = _train(documents, chosen, config, say)
+        require_unspoken(tokenizer, config.special_tokens)
     size = vocabulary_size(tokenizer)
     say(f"tokenizer: {size:,} entries, ids are {dtype_of(size)}; measuring it on the validation split")
     with publish(lake, ROOM, config.name, recipe=recipe) as draft:
@@ -113,9 +114,7 @@ def train_tokenizer(
             },
             "documents": documents.digest,
             "sample": sample,
-            "report": tokenizer_report(
-                tokenizer, documents, may_lose=config.file is not None and config.allow_lossy
-            ),
+            "report": tokenizer_report(tokenizer, documents),
         }
     return Built(draft.dataset, reused=False)
 

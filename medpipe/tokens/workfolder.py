@@ -20,7 +20,9 @@ from typing import IO
 
 import orjson
 
-from medpipe.lake.files import fsync_path, write_json_atomically
+from medpipe.lake.digest import sha256_file
+from medpipe.lake.files import fsync_path, link_or_copy, write_json_atomically
+from medpipe.lake.manifest import DatasetFile
 from medpipe.tokens.vocabulary import ShardError
 from medpipe.tokens.writer import SUFFIXES, WrittenShard
 
@@ -42,6 +44,8 @@ class FinishedShard:
     shard: WrittenShard
     bytes: dict[str, int]
     """Length of each file, by suffix."""
+    sha256: dict[str, str]
+    """Of each file, by suffix."""
 
     @property
     def name(self) -> str:
@@ -57,6 +61,8 @@ class PlacedShard:
     first_row: int
     """Of its chunk."""
     linked: bool
+    files: tuple[DatasetFile, ...]
+    """Its files, as they were when they were noted."""
 
 
 def waiting_name(first_row: int, piece: int) -> str:
@@ -68,8 +74,15 @@ class WorkFolder:
     """The finished shards of one source and recipe."""
 
     def __init__(self, path: Path) -> None:
+        """Opens a folder; unless all that it holds is intact, nothing of it is kept.
+
+        Args:
+            path: the folder, which must be there.
+        """
         self.path = path
-        self.finished = _read_journal(path)
+        noted = _read_journal(path)
+        self.finished = noted if all(_is_intact(path, each) for each in noted) else []
+        _keep_only(path, self.finished)
 
     def done(self) -> Counter[int]:
         """How many documents of each chunk, by its first row, are in finished shards: always the first."""
@@ -104,12 +117,12 @@ class WorkFolder:
 
     def _note(self, first_row: int, shard: WrittenShard, *, linked: bool) -> None:
         piece = self.pieces()[first_row]
-        sizes = {}
+        sizes, checksums = {}, {}
         for suffix in SUFFIXES:
             path = self.path / (waiting_name(first_row, piece) + suffix)
             fsync_path(path)
-            sizes[suffix] = path.stat().st_size
-        self.finished.append(FinishedShard(first_row, piece, linked, shard, sizes))
+            sizes[suffix], checksums[suffix] = path.stat().st_size, sha256_file(path)
+        self.finished.append(FinishedShard(first_row, piece, linked, shard, sizes, checksums))
 
     def _write_journal(self) -> None:
         write_json_atomically(self.path / JOURNAL, [asdict(each) for each in self.finished])
@@ -118,43 +131,47 @@ class WorkFolder:
         """Forgets and removes all shards."""
         self.finished = []
         (self.path / JOURNAL).unlink(missing_ok=True)
-        _read_journal(self.path)
+        _keep_only(self.path, ())
 
     def hand_over(self, folder: Path) -> list[PlacedShard]:
         """Puts the shards into a draft, numbered in the order of their chunks' first documents."""
         shards = []
         for number, each in enumerate(sorted(self.finished, key=lambda each: each.name)):
             name = f"{number:05d}"
+            files = []
             for suffix in SUFFIXES:
                 link_or_copy(self.path / (each.name + suffix), folder / (name + suffix))
-            shards.append(PlacedShard(replace(each.shard, name=name), each.first_row, each.linked))
+                rows = each.shard.documents if suffix.endswith(".parquet") else None
+                described = {"bytes": each.bytes[suffix], "sha256": each.sha256[suffix], "rows": rows}
+                files.append(DatasetFile(path=name + suffix, **described))
+            shard = replace(each.shard, name=name)
+            shards.append(PlacedShard(shard, each.first_row, each.linked, tuple(files)))
         return shards
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name."""
-    try:
-        target.hardlink_to(source)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
-
-
 def _read_journal(path: Path) -> list[FinishedShard]:
-    """What is finished and whole; every other file is removed."""
-    finished: list[FinishedShard] = []
-    with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError, TypeError, KeyError):
-        for entry in orjson.loads((path / JOURNAL).read_bytes()):
-            each = FinishedShard(**(entry | {"shard": WrittenShard(**entry["shard"])}))
-            files = {suffix: path / (each.name + suffix) for suffix in SUFFIXES}
-            if any(not f.is_file() or f.stat().st_size != each.bytes[s] for s, f in files.items()):
-                finished = []
-                break
-            finished.append(each)
-    kept = {each.name + suffix for each in finished for suffix in SUFFIXES}
+    """What is noted as finished."""
+    try:
+        entries = orjson.loads((path / JOURNAL).read_bytes())
+        return [FinishedShard(**(entry | {"shard": WrittenShard(**entry["shard"])})) for entry in entries]
+    except (FileNotFoundError, orjson.JSONDecodeError, TypeError, KeyError):
+        return []
+
+
+def _is_intact(path: Path, each: FinishedShard) -> bool:
+    """Whether the files of a shard are what they were when they were noted; reads all of them."""
+    files = {suffix: path / (each.name + suffix) for suffix in SUFFIXES}
+    return all(
+        file.is_file() and file.stat().st_size == each.bytes[suffix] for suffix, file in files.items()
+    ) and all(sha256_file(file) == each.sha256[suffix] for suffix, file in files.items())
+
+
+def _keep_only(path: Path, finished: Sequence[FinishedShard]) -> None:
+    """Removes every file that belongs to no finished shard."""
+    kept = {each.name + suffix for each in finished for suffix in SUFFIXES} | {JOURNAL, _LOCK}
     for file in path.iterdir():
-        if file.name not in kept | {JOURNAL, _LOCK}:
+        if file.name not in kept:
             file.unlink()
-    return finished
 
 
 @contextlib.contextmanager
@@ -172,8 +189,7 @@ def work_folder(folder: Path, recipe_digest: str) -> Iterator[WorkFolder]:
         ShardError: another process is writing the same shards.
     """
     path = folder / f"{_PREFIX}{recipe_digest}"
-    path.mkdir(parents=True, exist_ok=True)
-    with _locked(path) as is_ours:
+    with _locked(path, create=True) as is_ours:
         if not is_ours:
             raise ShardError(f"another process is writing the shards in {path}; wait until it has finished")
         for other in folder.glob(f"{_PREFIX}*"):
@@ -190,7 +206,7 @@ def work_folder(folder: Path, recipe_digest: str) -> Iterator[WorkFolder]:
         except BaseException:
             is_worth_keeping = bool(work.finished)
             if is_worth_keeping:
-                _read_journal(path)
+                _keep_only(path, _read_journal(path))
             raise
         finally:
             if not is_worth_keeping:
@@ -198,14 +214,41 @@ def work_folder(folder: Path, recipe_digest: str) -> Iterator[WorkFolder]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Whether nobody else holds the folder; a killed process lets go of it."""
+def _locked(path: Path, *, create: bool = False) -> Iterator[bool]:
+    """Whether the folder is there and nobody else holds it; a killed process lets go of it.
+
+    Args:
+        path: the folder.
+        create: make it where it is not there.
+    """
     file: IO[bytes]
-    with (path / _LOCK).open("ab") as file:
+    while True:
+        if create:
+            path.mkdir(parents=True, exist_ok=True)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            file = (path / _LOCK).open("ab")
+        except FileNotFoundError:  # removed by whoever held it, between both lines
+            if create:
+                continue
             yield False
             return
-        # Whoever held it before may have removed the folder in the meantime.
-        yield (path / _LOCK).exists() and os.path.samestat(os.fstat(file.fileno()), (path / _LOCK).stat())
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            # Whoever held it before may have removed the folder in the meantime.
+            if _is_the_file(file, path / _LOCK):
+                yield True
+                return
+        if not create:
+            yield False
+            return
+
+
+def _is_the_file(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -35,7 +35,7 @@ ASKED_FOR = {
     "ChatMed_TCM / ShenNong_TCM": ["shennong_tcm"],
     "Chinese-medical-dialogue-data (Toyhom)": ["toyhom_chinese_medical_dialogue"],
     "Chinese-medical-dialogue-data (hub copy)": ["billgpt_chinese_medical_dialogue"],
-    "cMedQA2": ["cmedqa2"],
+    "cMedQA2": ["cmedqa2", "cmedqa2_test"],
     "webMedQA": ["webmedqa"],
     "CMCQA": ["cmcqa"],
     "QiZhenGPT": ["qizhengpt_sft_20k", "qizhengpt_drug_indications"],

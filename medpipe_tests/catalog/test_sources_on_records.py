@@ -11,7 +11,9 @@ import pytest
 
 from medpipe.catalog.load import builtin_sources
 from medpipe.catalog.source import Status
+from medpipe.curate.contamination.exams import is_exam_source
 from medpipe.normalize.trial import TriedFile, try_source
+from medpipe.records.kinds import Split
 from medpipe_tests.shared_data import shared_data
 
 SOURCES = {source.id: source for source in builtin_sources()}
@@ -192,3 +194,27 @@ def test_an_answer_key_by_itself_is_no_text(tmp_path: Path) -> None:
     for source_id in ("cmb_train", "cmb_exam_validation", "cmb_exam", "cmb_clin"):
         (result,) = try_source(SOURCES[source_id].model_copy(update=local))
         assert result.records == 0 and result.error is not None
+
+
+def test_the_test_set_of_cmedqa2_is_the_questions_that_it_names(tmp_path: Path) -> None:
+    """As published: two tables, and the test set as ids of candidates, each in an archive of its own."""
+    for name, content in {
+        "question.zip!question.csv": (
+            "question_id,content\n11,头痛怎么办？\n12,咳嗽怎么办？\n13,牙疼怎么办？\n"
+        ),
+        "answer.zip!answer.csv": "ans_id,question_id,content\n1,11,休息。\n2,12,喝水。\n3,13,拔牙。\n",
+        "test_candidates.zip!test_candidates.txt": (
+            "question_id,ans_id,cnt,label\n12,2,0,1\n12,1,1,0\n12,3,2,0\n11,1,0,1\n11,2,1,0\n"
+        ),
+        "train_candidates.zip!train_candidates.txt": "question_id,pos_ans_id,neg_ans_id\n13,3,1\n",
+    }.items():
+        archive, _, member = name.partition("!")
+        with zipfile.ZipFile(tmp_path / archive, "w") as opened:
+            opened.writestr(member, content)
+            opened.writestr(f"__MACOSX/._{member}", "x")
+    local = {"folder": tmp_path, "repository": None, "status": Status.AVAILABLE}
+    source = SOURCES["cmedqa2_test"].model_copy(update=local)
+    (result,) = try_source(source, show=5)
+    assert (result.error, result.kept, result.rejected) == (None, 2, {"not_wanted": 3})
+    assert [record["text"] for record in result.shown] == ["咳嗽怎么办？", "头痛怎么办？"]
+    assert is_exam_source(source) and {file.split for file in source.files} == {Split.TEST}

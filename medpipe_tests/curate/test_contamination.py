@@ -27,6 +27,7 @@ from medpipe_tests.making import article, make_source, publish_records, turns
 from medpipe_tests.shared_data import shared_data
 
 QUESTION = "患者女，六十二岁，反复咳嗽咳痰十年，活动后气促两年，近三天加重伴发热，最可能的诊断是"
+TRADITIONAL = "患者女，六十二歲，反復咳嗽咳痰十年，活動後氣促兩年，近三天加重伴發熱，最可能的診斷是"
 OPTIONS = ["慢性阻塞性肺疾病急性加重", "支气管哮喘", "肺结核", "支气管扩张"]
 ENGLISH = (
     "A 62-year-old woman presents with a ten year history of productive cough and progressive dyspnea on "
@@ -66,6 +67,8 @@ def positions(exams: ExamIndex, *texts: str | None, lang: str = "zh") -> list[in
         QUESTION.replace("，", " , ").replace("诊断", "诊 断"),
         article(1) + QUESTION + article(2),
         f"<p>{QUESTION}</p>",
+        TRADITIONAL,
+        f"{TRADITIONAL[:15]}{QUESTION[15:]}",
     ],
 )
 def test_an_item_is_found_in_another_layout(text: str) -> None:
@@ -73,6 +76,11 @@ def test_an_item_is_found_in_another_layout(text: str) -> None:
     found = find(exams, article(3), text)
     assert found["position"].to_list() == [1]
     assert found["exam_id"].to_list() == ["e1"]
+
+
+def test_an_item_in_traditional_characters_is_found_in_simplified_text() -> None:
+    found = find(index(TRADITIONAL), article(1), article(2) + QUESTION)
+    assert found["position"].to_list() == [1]
 
 
 @pytest.mark.parametrize(

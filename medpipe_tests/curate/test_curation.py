@@ -69,8 +69,38 @@ def test_of_near_duplicates_the_best_stays_and_the_others_name_it(lake: Lake) ->
     rejected = pl.read_parquet(corpus.path / "rejected")
     assert rejected["detail"].item() in kept(corpus)["id"].to_list()
     assert corpus.manifest.facts["overlap"] == [
-        {"source": "text", "other": "text", "groups": 1, "documents": 2}
+        {"source": "text", "other": "text", "groups": 1, "documents": 2, "kind": "near"}
     ]
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_facts_and_card_tell_exact_copies_of_sources_from_near_ones(lake: Lake, is_near: bool) -> None:
+    exact = [long_article(n) for n in range(10)]
+    near = [long_article(n) for n in range(20, 24)]
+    normalized = {
+        "one": documents(lake, *exact, *near, long_article(50), name="one"),
+        "other": documents(
+            lake,
+            *(text.replace("，", " ，") for text in exact),
+            *(f"{text}完。" for text in near),
+            name="other",
+        ),
+    }
+    sources = {name: make_source(name) for name in normalized}
+    config = CurateConfig(filters=FilterConfig(groups={}))
+    if not is_near:
+        config = config.model_copy(update={"near_duplicates": None})
+    corpus = build_corpus(Purpose.DOCUMENTS, normalized, sources, lake=lake, config=config).dataset
+    counts = {"exact": 10} | ({"near": 4} if is_near else {})
+    assert corpus.manifest.facts["overlap"] == [
+        {"source": source, "other": other, "groups": number, "documents": number, "kind": kind}
+        for source, other in (("one", "other"), ("other", "one"))
+        for kind, number in counts.items()
+    ]
+    card = json.loads((corpus.path / "card.json").read_text())
+    assert {(each["source"], each["kind"]): each["records"] for each in card["overlaps"]} == {
+        (source, kind): number for source in normalized for kind, number in counts.items()
+    }
 
 
 def test_personal_data_is_replaced_in_every_text_also_in_what_is_rejected(lake: Lake) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from medpipe.curate.config import CurateConfig
 from medpipe.curate.filters.config import Effect, FilterConfig, filters_of
 from medpipe.curate.filters.describe import configured_limits
 from medpipe.curate.filters.registry import RULES
-from medpipe.curate.filters.rules import GROUPS
+from medpipe.curate.filters.rules import GROUPS, Limit
 from medpipe.curate.form import curation_of
 from medpipe.curate.licence_statements import check_statements, stated_parents, unknown_parents
-from medpipe.curate.licences import LicenceConfig, LicencePurpose
+from medpipe.curate.licences import LicenceConfig, LicencePurpose, gate
 from medpipe.curate.privacy.rules import RULES as PRIVACY_RULES
 from medpipe.curate.repeated_passages import RepeatedPassagesConfig
 from medpipe.records.kinds import Language
@@ -23,6 +24,12 @@ from medpipe_tests.making import make_source
 RULE = next(
     name for name, rule in RULES.items() if rule.limits.keys() == set(Language) and rule.group == "c4"
 )
+SHARE = "gopher_repetition_v1/top_2_gram"
+NO_LIMITS: list[Any] = [
+    *(math.nan, math.inf, True, -1, None, {}),
+    *({"zh": value} for value in (None, {}, {"drop": None}, {"refine": math.nan}, {"refine": True})),
+    *({"en": value} for value in (-0.1, "0.5", {"refine": -0.1}, {"drop": "0.5"})),
+]
 OTHER = next(name for name, rule in RULES.items() if rule.group == "repetition")
 
 
@@ -69,6 +76,18 @@ def test_every_part_can_be_switched_off_and_set() -> None:
         ({"filters": {RULE: {"de": 1}}}, [RULE, "no language 'de'", "zh, en, other"]),
         ({"filters": {RULE: {"zh": {"drops": 1}}}}, [RULE, "no limit"]),
         ({"filters": {"c4": 3}}, ["the group 'c4' can only be off"]),
+        *(
+            ({"filters": {SHARE: value}}, [SHARE, "is no limit; say 'off', 'tier', a number"])
+            for value in NO_LIMITS
+        ),
+        ({"filters": {SHARE: 1.5}}, [SHARE, "1.5 is no limit of a share; say 1 at most"]),
+        ({"bad_words": [""]}, ["bad_words", "blank"]),
+        ({"bad_words": ["坏词", " \u3000"]}, ["bad_words", "blank"]),
+        ({"exam_characters": 1_000_000}, ["exam_characters is 1000000", "200"]),
+        ({"exam_words": 1_000_000}, ["exam_words is 1000000", "100"]),
+        ({"similarity": math.nan}, ["similarity is nan"]),
+        ({"validation_share": math.nan}, ["validation_share is nan"]),
+        ({"repeated_passages": True, "passage_share": math.nan}, ["passage_share is nan"]),
     ],
 )
 def test_a_mistake_names_the_field_and_what_it_may_be(form: dict[str, Any], said: list[str]) -> None:
@@ -91,6 +110,9 @@ def test_filters_are_changed_by_rule_language_and_group() -> None:
     chinese = filters_of({RULE: {"zh": {"refine": 0.25}}}).limits[RULE]
     assert list(chinese) == [Language.ZH]
     assert (chinese[Language.ZH].drop, chinese[Language.ZH].refine) == (own[Language.ZH].drop, 0.25)
+    off = filters_of({SHARE: {"zh": "off", "en": {"drop": False}}}).limits[SHARE]
+    assert off[Language.ZH] == Limit()
+    assert off[Language.EN] == Limit(refine=RULES[SHARE].limits[Language.EN].refine)
     without = filters_of({"c4": "off"}, bad_words=["坏词"])
     assert set(without.groups[Language.ZH]) == set(GROUPS) - {"c4"}
 
@@ -120,6 +142,15 @@ def test_a_mistyped_source_or_licence_is_told_with_what_is_near() -> None:
     assert "accepted_sources" in first and "'old_book'" in first and "did you mean old_books?" in first
     assert "'xyz'" in second and "medpipe sources list" in second
     assert "allow_licences" in third and "did you mean cc-by-nc-4.0?" in third
+
+
+@pytest.mark.parametrize("name", ["unknown", "Unknown"])
+def test_a_licence_that_nobody_knows_clears_nothing(name: str) -> None:
+    lost = make_source("lost", licence={"name": "unknown"})
+    config = LicenceConfig(purpose=LicencePurpose.COMMERCIAL, allow_licences=(name,))
+    with pytest.raises(ValueError, match=r"'unknown' is no licence.*accepted_sources"):
+        check_statements(config, [BOOKS, lost])
+    assert not gate([lost], config.purpose, config=config).passed
 
 
 def test_parents_are_followed_through_the_whole_catalog() -> None:

@@ -12,6 +12,7 @@ import pytest
 from medpipe.curate.config import CurateConfig
 from medpipe.curate.corpus import build_corpus
 from medpipe.curate.purposes import Purpose
+from medpipe.curate.repeated_passages import RepeatedPassagesConfig
 from medpipe.lake import files
 from medpipe.lake.dataset import Dataset
 from medpipe.lake.digest import sha256_file
@@ -112,6 +113,41 @@ def test_settings_and_templates_that_change_texts_change_parts(tmp_path: Path) -
     assert taken(usual, template="B") == {"one", "two"}
     assert taken(CurateConfig(validation_share=0.3)) >= {"one", "two", "chat"}, "sides stay"
     assert taken(CurateConfig(privacy=None)) == set()
+
+
+def test_facts_of_another_version_are_left_alone(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    first = build_corpus(Purpose.DOCUMENTS, data(lake, more=False), SOURCES, lake=lake).dataset
+    manifest = json.loads((first.path / "manifest.json").read_text())
+    manifest["facts"]["parts"]["one"]["new_fact"] = 1
+    del manifest["facts"]["by_source"]["chat"]
+    (first.path / "manifest.json").write_text(json.dumps(manifest))
+    said: list[str] = []
+    build_corpus(
+        Purpose.DOCUMENTS,
+        data(lake, more=False),
+        SOURCES,
+        lake=lake,
+        config=CurateConfig(minimum_documents=3),
+        progress=said.append,
+    )
+    assert {line.split(": ")[1] for line in said if line.endswith("as before")} == {"two"}
+
+
+def test_rejected_records_stand_in_the_order_of_publication(tmp_path: Path) -> None:
+    """Also where one is left with nothing but boilerplate; so the parts of a row are told apart."""
+    lake = Lake(tmp_path)
+    footer = "本站内容仅供参考不能作为诊断和治疗的依据请及时到医院就诊"
+    rows = [{"text": f"{article(n)}\n{footer}", "row": n} for n in range(30)]
+    rows += [{"text": f"第一段。\n{footer}", "row": 30, "part": 0}, {"text": "短", "row": 30, "part": 1}]
+    rows += [{"text": f"第二段。\n{footer}", "row": 30, "part": 2}]
+    normalized = {"one": publish_records(lake, "one", Kind.DOCUMENT, rows)}
+    passages = RepeatedPassagesConfig(minimum_characters=10, maximum_documents=10, maximum_share=0.01)
+    config = CurateConfig(minimum_characters=8, repeated_passages=passages, near_duplicates=None)
+    corpus = build_corpus(Purpose.DOCUMENTS, normalized, SOURCES, lake=lake, config=config).dataset
+    out = pl.read_parquet(corpus.path / "rejected").filter(row=30)
+    assert out["reason"].to_list() == ["only_repeated_passages", "too_short", "only_repeated_passages"]
+    assert [raw[:3] for raw in out["raw"]] == ["第一段", "短", "第二段"]
 
 
 def test_data_sets_without_facts_of_parts_are_left_alone(tmp_path: Path) -> None:

@@ -106,6 +106,73 @@ def test_sides_that_are_damaged_are_taken_from_the_corpora(lake: Lake) -> None:
     assert dict(kept(after).select("content_key", "split").iter_rows()) == before
 
 
+def test_sides_of_which_bytes_changed_are_put_aside_and_taken_from_the_corpora(lake: Lake) -> None:
+    """Not only where they cannot be read: a side that is another one would be believed."""
+    base = chats(lake, *range(30))
+    first = build(lake, Purpose.DOCUMENTS, chat=base)
+    before = dict(kept(first).select("content_key", "split").iter_rows())
+    path = current(lake, "splits", "records").files()[0]
+    sound = path.read_bytes()
+    path.write_bytes(sound[: len(sound) // 2] + bytes(len(sound) - len(sound) // 2))
+    said: list[str] = []
+    config = CurateConfig(validation_share=0, filters=FilterConfig(groups={}), minimum_characters=2)
+    after = build_corpus(
+        Purpose.CONVERSATIONS, {"chat": base}, SOURCES, lake=lake, config=config, progress=said.append
+    ).dataset
+    assert dict(kept(after).select("content_key", "split").iter_rows()) == before
+    assert [line for line in said if "splits/records is damaged" in line and ".damaged-" in line]
+    assert path.read_bytes() == sound, "found again, and the damaged file is not in the way"
+
+
+def test_a_corpus_that_is_damaged_says_nothing_of_sides(lake: Lake) -> None:
+    first = build(lake, Purpose.DOCUMENTS, chat=chats(lake, *range(30)))
+    shutil.rmtree(lake.room("splits"))
+    for path in kept_parts(first):
+        path.write_bytes(bytes(path.stat().st_size))
+    assert kept(build(lake, Purpose.CONVERSATIONS, 0.0, chat=chats(lake, 1, 2))).height == 2
+
+
+def long(number: int) -> str:
+    return "".join(article(number * 10 + part) for part in range(6))
+
+
+@pytest.mark.parametrize("is_withdrawn", [False, True])
+def test_a_duplicate_of_what_was_trained_on_is_never_held_out(lake: Lake, is_withdrawn: bool) -> None:
+    """Neither when the source of the better text is gone, nor when that text was withdrawn."""
+    worse = documents(lake, *(long(n) for n in range(30)), name="worse")
+    better = documents(lake, *(long(n) + "完。" for n in range(30)), name="better")
+    first = build(lake, Purpose.DOCUMENTS, 0.0, worse=worse, better=better)
+    assert rejected(first)["reason"].to_list() == ["near_duplicate"] * 30
+    gone, stays = (better, worse) if rejected(first)["source"][0] == "worse" else (worse, better)
+    feeding = {stays.manifest.name: stays}
+    if is_withdrawn:
+        withdraw(lake, pl.read_parquet(gone.files("part-*.parquet")), reason="asked to")
+        feeding[gone.manifest.name] = gone
+    second = build(lake, Purpose.DOCUMENTS, 0.9, **feeding)
+    assert side_of_row(second) == side_of_row(first)
+
+
+def side_of_row(corpus: Dataset) -> dict[int, str]:
+    parts = [pl.read_parquet(part).select("row", pl.col("split").cast(str)) for part in kept_parts(corpus)]
+    sides = dict(pl.concat(parts).iter_rows())
+    assert len(sides) == 30 and list(sides.values()).count("validation") == 1, (
+        "the one that a domain must have"
+    )
+    return sides
+
+
+def test_a_copy_that_is_one_without_its_telephone_number_keeps_the_side(lake: Lake) -> None:
+    told = {
+        name: [f"{article(n)}我的手机号是138{ending}{n:04d}，请回电。" for n in range(30)]
+        for name, ending in (("text", "1234"), ("copy", "5678"))
+    }
+    both = {name: documents(lake, *texts, name=name) for name, texts in told.items()}
+    first = build(lake, Purpose.DOCUMENTS, 0.0, **both)
+    assert rejected(first)["reason"].to_list() == ["exact_duplicate"] * 30
+    second = build(lake, Purpose.DOCUMENTS, 0.9, copy=both["copy"])
+    assert side_of_row(second) == side_of_row(first)
+
+
 def test_texts_that_differ_in_a_telephone_number_alone_are_one(lake: Lake) -> None:
     told = [f"{article(1)}我的手机号是1381234{n}，请回电。" for n in (1111, 2222)]
     corpus = build(lake, Purpose.DOCUMENTS, 0.0, text=documents(lake, *told, article(2)))

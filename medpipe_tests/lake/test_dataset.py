@@ -159,6 +159,19 @@ def test_a_damaged_data_set_is_not_reused_and_is_replaced(lake: Lake, damage: st
     assert find_reusable(lake, "corpus", "documents", recipe=recipe()) == again
 
 
+@pytest.mark.parametrize("content", [None, "given"])
+def test_a_flipped_byte_is_replaced_by_what_is_made_again(lake: Lake, content: str | None) -> None:
+    """Nothing but reading the file tells this damage, so it is found where the same digest comes again."""
+    dataset = make(lake, "one", content=content)
+    part = dataset.path / "source/part.txt"
+    part.write_text("onf")
+    assert find_reusable(lake, "corpus", "documents", recipe=recipe()) is not None
+    again = make(lake, "one", content=content)
+    assert again.digest == dataset.digest and again.manifest.files == dataset.manifest.files
+    assert part.read_text() == "one"
+    assert {path.name for path in dataset.path.parent.iterdir()} == {"HEAD", dataset.digest}
+
+
 def test_equal_content_in_other_bytes_keeps_the_files_and_their_checksums(lake: Lake) -> None:
     """Parquet bytes may differ between versions of a writer; the manifest fits the files that are there."""
     first = make(lake, "one", content="same")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from medpipe.cli import app
 from medpipe.lake.dataset import current
+from medpipe.lake.digest import sha256_file
 from medpipe.lake.layout import Lake
 from medpipe.operate.materialise import RunFailedError, SelectionError, materialise
 from medpipe.settings import Settings
@@ -72,6 +73,27 @@ def test_a_file_of_another_encoding_costs_nothing_or_is_named(settings: Settings
     records_of(settings).write_bytes('{"text": "高血压"}\n'.encode("utf-16"))
     with pytest.raises(RunFailedError, match="UTF-16"):
         materialise(settings, selection=NORMALIZED)
+
+
+def test_a_flipped_byte_is_repaired_with_force(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    materialise(settings, selection=NORMALIZED)
+    dataset = current(Lake(settings.lake), "normalized", "notes")
+    (part,) = dataset.files("part-*.parquet")
+    whole = part.read_bytes()
+    part.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
+    monkeypatch.setenv("MEDPIPE_HOME", str(settings.home))
+    monkeypatch.setenv("MEDPIPE_SOURCES", str(settings.sources))
+    result = CliRunner().invoke(app, ["run", NORMALIZED])
+    assert result.exit_code == 0 and part.read_bytes() != whole
+    result = CliRunner().invoke(app, ["run", NORMALIZED, "--force", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["reused"] == []
+    assert sha256_file(part) == {file.path: file.sha256 for file in dataset.manifest.files}[part.name]
+
+
+def test_what_cannot_be_forced_is_named(settings: Settings) -> None:
+    with pytest.raises(SelectionError, match=r"can be forced \(snapshot\)"):
+        materialise(settings, selection="key:snapshot", force=True)
 
 
 def test_a_selection_that_names_nothing_lists_what_there_is(settings: Settings) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -99,19 +98,6 @@ def test_sources_without_documents_and_with_one(corpus: Corpus, tmp_path: Path) 
     one = build_shards(Domain.TCM, other, corpus.tokenizer, lake=lake)["texts"].dataset
     verify_shard(one.path)
     assert [shard["documents"] for shard in one.manifest.facts["shards"]] == [1]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of three megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"mounting needs root: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk_leaves_shards_and_snapshot(corpus: Corpus, tmp_path: Path, small_disk: Path) -> None:

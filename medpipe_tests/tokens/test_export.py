@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,10 @@ def test_datatrove(shards: dict[str, list[OpenShard]], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(999, "999 T"), (1000, "1.00 kT"), (16_394_138, "16.4 MT"), (123_456_789_012, "123 GT")],
+    [
+        *((999, "999 T"), (1000, "1.00 kT"), (16_394_138, "16.4 MT"), (123_456_789_012, "123 GT")),
+        *((999_999, "1.00 MT"), (9_999, "10.0 kT"), (999_499, "999 kT"), (9_994, "9.99 kT"), (0, "0.00 T")),
+    ],
 )
 def test_datatroves_counts(count: int, text: str) -> None:
     from medpipe.tokens.export.datatrove import _human
@@ -178,10 +182,12 @@ def test_a_domain_alone(corpus: Corpus, tmp_path: Path) -> None:
     )
     tokens = sum(len(s.tokens) for s in open_dataset(corpus.shards["tcm", "texts"]) if s.split == "train")
     assert written["train.bin"] == tokens
-    with pytest.raises(ExportError, match="no shards to export"):
-        export_snapshot(
-            corpus.lake, snapshot, tmp_path / "b", layout=Format.TEXT, domains=frozenset({"general"})
-        )
+    for domains in ({"general"}, {"tcm", "general"}):
+        with pytest.raises(ExportError, match=r"has no domain general; it has disease, tcm"):
+            export_snapshot(
+                corpus.lake, snapshot, tmp_path / "b", layout=Format.TEXT, domains=frozenset(domains)
+            )
+    assert not (tmp_path / "b").exists()
 
 
 def test_nothing_is_overwritten_and_nothing_half_written_stays(
@@ -197,6 +203,16 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr("medpipe.tokens.export.nanogpt.join_tokens", full)
-    with pytest.raises(DiskFullError):
+    with pytest.raises(DiskFullError, match=r"while writing .*out; .*name a folder on a larger disk"):
         export(shards, target, Format.NANOGPT)
     assert [path.name for path in tmp_path.iterdir()] == ["shards"]
+
+
+@pytest.mark.parametrize("layout", list(Format))
+def test_a_full_disk_is_named_in_every_layout(corpus: Corpus, small_disk: Path, layout: Format) -> None:
+    """`datasets` hides the error of the operating system behind one of its own."""
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "other").write_bytes(b"x" * (free - 8_000))
+    with pytest.raises(DiskFullError, match=r"while writing .*out; .*name a folder on a larger disk"):
+        export_snapshot(corpus.lake, snapshot_of(corpus), small_disk / "out", layout=layout)
+    assert [path.name for path in small_disk.iterdir()] == ["other"]

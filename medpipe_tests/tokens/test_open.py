@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 import pytest
 
 from medpipe.lake.dataset import Dataset
+from medpipe.lake.digest import sha256_file
 from medpipe.lake.layout import UnsafePathError
 from medpipe.lake.manifest import ManifestError, read_manifest, write_manifest
 from medpipe.tokens.shard import ShardError, open_dataset, open_shards, verify_shard
@@ -20,7 +22,8 @@ from medpipe.tokens.snapshot import (
     read_snapshot,
     write_snapshot,
 )
-from medpipe_tests.tokens.conftest import Corpus
+from medpipe.tokens.verify import verify, verify_snapshot
+from medpipe_tests.tokens.conftest import Corpus, make_documents
 
 
 def snapshot_of(corpus: Corpus, **changes: Any) -> CorpusSnapshot:
@@ -95,6 +98,71 @@ def test_shards_of_another_tokenizer_are_refused(corpus: Corpus) -> None:
         snapshot_of(corpus, shards={})
 
 
+def test_shards_of_other_documents_are_not_pinned(own_corpus: Corpus) -> None:
+    before = snapshot_of(own_corpus)
+    fewer = make_documents(own_corpus.lake, diseases=150)
+    with pytest.raises(SnapshotError, match=r"shards/disease/texts was not made of .*materialise shards/dis"):
+        snapshot_of(own_corpus, documents=fewer)
+    assert read_snapshot(own_corpus.lake) == before
+    only_tcm = {key: dataset for key, dataset in own_corpus.shards.items() if key == ("tcm", "texts")}
+    assert snapshot_of(own_corpus, documents=fewer, shards=only_tcm).name != before.name
+
+
+def test_data_sets_in_each_others_place_are_refused(own_corpus: Corpus) -> None:
+    snapshot = snapshot_of(own_corpus)
+    one, other = (own_corpus.shards[key].path for key in (("disease", "texts"), ("tcm", "texts")))
+    elsewhere = one.with_name("elsewhere")
+    one.rename(elsewhere)
+    other.rename(one)
+    elsewhere.rename(other)
+    for folder, its in ((one, other), (other, one)):
+        assert verify(folder) == [f"the folder is called {folder.name}, its manifest is that of {its.name}"]
+    assert [folder for folder, found in verify_snapshot(own_corpus.lake, snapshot).items() if found] == [
+        *(one, other)
+    ]
+    with pytest.raises(ShardError, match=r"holds the data set tcm/texts/.*names disease/texts/"):
+        open_shards(own_corpus.lake, snapshot, split="train")
+
+
+@pytest.mark.parametrize("change", [{"tokenizer": "0" * 32}, {"eos_id": 5}, {"split": "validation"}])
+def test_verify_finds_changed_facts(own_corpus: Corpus, change: dict[str, Any]) -> None:
+    folder = own_corpus.shards["disease", "texts"].path
+    manifest = read_manifest(folder)
+    facts = manifest.facts | change
+    if "split" in change:
+        facts = manifest.facts | {"shards": [shard | change for shard in manifest.facts["shards"]]}
+    write_manifest(folder, manifest.model_copy(update={"facts": facts}))
+    assert verify(folder) == ["manifest.json: its facts changed since it was written"]
+
+
+def test_verify_compares_tokens_and_documents_with_the_digest_of_the_content(own_corpus: Corpus) -> None:
+    """Ids of other documents, with checksums that fit."""
+    folder = own_corpus.shards["disease", "texts"].path
+    path = folder / "00000.docs.parquet"
+    table = pl.read_parquet(path)
+    table.with_columns(id=pl.col("id").reverse()).write_parquet(path)
+    manifest = read_manifest(folder)
+    files = tuple(
+        file.model_copy(
+            update={
+                "sha256": sha256_file(folder / file.path),
+                "bytes": (folder / file.path).stat().st_size,
+            }
+        )
+        for file in manifest.files
+    )
+    write_manifest(folder, manifest.model_copy(update={"files": files}))
+    assert verify(folder) == ["00000.bin: tokens and documents are not those that the manifest describes"]
+
+
+def test_a_snapshot_is_compared_with_what_it_names(own_corpus: Corpus) -> None:
+    snapshot = snapshot_of(own_corpus)
+    assert not any(verify_snapshot(own_corpus.lake, snapshot).values())
+    other = DatasetRef(name="medical-bpe", digest="0" * 32)
+    found = verify_snapshot(own_corpus.lake, snapshot.model_copy(update={"tokenizer": other}))
+    assert all(f"names {'0' * 32}" in problem for (problem,) in found.values())
+
+
 @pytest.mark.parametrize("change", [-2, -1, 1, 2])
 @pytest.mark.parametrize("suffix", [".bin", ".idx", ".docs.parquet"])
 def test_a_shorter_or_longer_file_is_refused(own_corpus: Corpus, change: int, suffix: str) -> None:
@@ -153,8 +221,6 @@ def test_verify_reads_the_ids_not_only_the_checksums(
 ) -> None:
     """A writer with a fault would note a checksum that fits its wrong bytes."""
     import numpy as np
-
-    from medpipe.lake.digest import sha256_file
 
     path = first_bin(own_corpus)
     tokens = np.memmap(path, dtype=np.uint16, mode="r+")

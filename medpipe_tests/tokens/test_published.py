@@ -17,13 +17,20 @@ from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Domain
 from medpipe.tokens.config import TokenizerConfig
 from medpipe.tokens.engine import PROBES
-from medpipe.tokens.published import PATTERNS, TokenizerError, read_published, unknown_token
+from medpipe.tokens.published import (
+    PATTERNS,
+    TokenizerError,
+    _from_sentencepiece,
+    read_published,
+    unknown_token,
+)
 from medpipe.tokens.shard import open_dataset, verify_shard
 from medpipe.tokens.shards import build_shards
 from medpipe.tokens.tokenizer import load_tokenizer, train_tokenizer
 from medpipe_tests.making import article
 from medpipe_tests.shared_data import shared_data
 from medpipe_tests.tokens.conftest import HOSTILE, Corpus
+from medpipe_tests.tokens.documents import Text, publish_documents
 
 CHATGLM2 = "tokenizers/chatglm_tokenizer/tokenizer.model"
 MINIMIND = "tokenizers/minimind/tokenizer.json"
@@ -62,7 +69,13 @@ def test_sentencepiece_models(tmp_path: Path, model_type: str, normalization: st
     )
     sample = [article(1000), "病人  有 发热。", "10mg\n\n<eos>"]
     config = TokenizerConfig(file=path, eos_token="</s>", pad_token="<pad>")
-    tokenizer = read_published(config, sample=sample)
+    if model_type == "unigram":
+        # The library looks control pieces up as if they were pieces of text.
+        with pytest.raises(TokenizerError, match=r"'</s>' cannot be a special token"):
+            read_published(config, sample=sample)
+        tokenizer = _from_sentencepiece(path, sample)
+    else:
+        tokenizer = read_published(config, sample=sample)
     processor = SentencePieceProcessor(model_file=str(path))
     for text in [*sample, *(article(n) for n in range(2000, 2100))]:
         assert tokenizer.encode(text, add_special_tokens=False).ids == processor.encode(text)
@@ -240,3 +253,19 @@ def test_a_vocabulary_over_65535_is_int32(tmp_path: Path, corpus: Corpus) -> Non
     dataset = build_shards(Domain.TCM, corpus.documents, tokenizer, lake=lake)["texts"].dataset
     verify_shard(dataset.path)
     assert open_dataset(dataset)[0].tokens.dtype == "int32"
+
+
+def test_a_special_token_that_text_produces_is_refused(tmp_path: Path) -> None:
+    path = shared_data(CHATGLM2)
+    for name in ("。", "患者"):
+        with pytest.raises(TokenizerError, match=rf"'{name}' cannot be a special token.*`eos_token`"):
+            read_published(TokenizerConfig(file=path, eos_token=name), sample=())
+    with pytest.raises(ValueError, match="text can hold the token a"):
+        TokenizerConfig(eos_token="a")
+    # Merging gives this one, which the settings alone do not tell.
+    config = TokenizerConfig(name="merged", vocabulary_size=600, eos_token="ab")
+    lake = Lake(tmp_path)
+    documents = publish_documents(lake, [Text(f"ab\nab\nab\n{article(n)}") for n in range(60)])
+    with pytest.raises(TokenizerError, match="'ab' cannot be a special token"):
+        train_tokenizer(documents, lake=lake, config=config)
+    assert not list(lake.room("tokenizer", "merged").glob("*/*"))

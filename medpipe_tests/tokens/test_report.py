@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from medpipe.lake.layout import Lake
 from medpipe.tokens import report as module
+from medpipe.tokens.assets import build_token_assets
 from medpipe.tokens.config import TokenizerConfig
 from medpipe.tokens.report import report_markdown, tokenizer_report
 from medpipe.tokens.sample import scan_documents
 from medpipe.tokens.tokenizer import load_tokenizer, train_tokenizer
+from medpipe_tests.making import make_source
 from medpipe_tests.tokens.conftest import Corpus
 
 
@@ -83,4 +87,25 @@ def test_a_lossy_tokenizer_is_told_and_must_be_allowed(corpus: Corpus, tmp_path:
         report = built.dataset.manifest.facts["report"]
         assert report["round_trip_failures"] == validation(corpus).height
         assert set(report["round_trip_examples"]) <= set(validation(corpus)["id"])
-        assert report["lossless_required"] is not allowed
+        assert config.may_lose is allowed
+    assert not TokenizerConfig(allow_lossy=True).may_lose
+
+
+def test_whether_texts_may_be_lost_is_decided_by_the_settings_of_the_day(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    """The tokenizer that is there is reused, whichever way it was allowed when it was made."""
+    tokenizer = load_tokenizer(corpus.tokenizer)
+    tokenizer.normalizer = normalizers.Replace("。", ".")
+    path = tmp_path / "lossy.json"
+    tokenizer.save(str(path))
+    lake = Lake(tmp_path / "lake")
+    shutil.copytree(corpus.lake.room("corpus"), lake.room("corpus"))
+    passed = []
+    for allowed in (True, False, True):
+        config = TokenizerConfig(name="lossy", file=path, allow_lossy=allowed)
+        asset = build_token_assets([make_source("texts")], tokenizer=config, lake=lake)[0]
+        result = dg.materialize([asset], raise_on_error=False)
+        passed += [check.passed for check in result.get_asset_check_evaluations()]
+        assert len(list(lake.room("tokenizer", "lossy").glob("*/tokenizer.json"))) == 1
+    assert passed == [True, False, True]

@@ -24,7 +24,7 @@ from medpipe.tokens.engine import EngineError, TokenizersEngine
 from medpipe.tokens.shard import verify_shard
 from medpipe.tokens.shards import build_shards
 from medpipe.tokens.vocabulary import ShardError
-from medpipe.tokens.workfolder import JOURNAL, work_folder
+from medpipe.tokens.workfolder import JOURNAL, WorkFolder, work_folder
 from medpipe.tokens.writer import ShardWriter
 from medpipe_tests.tokens.conftest import Corpus
 
@@ -107,7 +107,7 @@ def test_finished_documents_are_not_encoded_again(
     assert sum(encoded) == dataset.manifest.rows - done + others["chats"].dataset.manifest.rows
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "journal"])
+@pytest.mark.parametrize("damage", ["cut", "missing", "journal", "flipped", "flipped index"])
 def test_damaged_leftovers_are_not_trusted(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
@@ -123,9 +123,74 @@ def test_damaged_leftovers_are_not_trusted(
         file.write_bytes(file.read_bytes()[:-1])
     elif damage == "missing":
         file.unlink()
+    elif damage.startswith("flipped"):
+        flip(file if damage == "flipped index" else file.with_suffix(".bin"))
     else:
         (work / JOURNAL).write_text("[{")
     assert files_of(build(corpus, lake)) == files_of(expected)
+
+
+def flip(path: Path) -> None:
+    """Another bit in the middle of a file, whose length stays."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_force_does_not_take_leftovers(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = build(corpus, Lake(tmp_path / "whole"))
+    lake = Lake(tmp_path / "broken")
+    with monkeypatch.context() as patch:
+        failing_after(3, KeyboardInterrupt(), patch)
+        with pytest.raises(KeyboardInterrupt):
+            build(corpus, lake)
+    news: list[str] = []
+    assert files_of(build(corpus, lake, force=True, progress=news.append)) == files_of(expected)
+    assert not any("from a run before" in line for line in news)
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".tokens.parquet"])
+def test_force_repairs_a_shard_of_unchanged_length(corpus: Corpus, tmp_path: Path, suffix: str) -> None:
+    lake = Lake(tmp_path)
+    dataset = build(corpus, lake)
+    flip(dataset.path / f"00001{suffix}")
+    with pytest.raises(ShardError, match=r"its bytes changed(.|\n)*--force"):
+        verify_shard(dataset.path)
+    assert build(corpus, lake, force=True).digest == dataset.digest
+    verify_shard(dataset.path)
+
+
+def test_damage_after_a_shard_was_noted_is_found(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over = WorkFolder.hand_over
+
+    def damaging(self: WorkFolder, folder: Path) -> Any:
+        flip(next(self.path.glob("*.bin")))
+        return hand_over(self, folder)
+
+    monkeypatch.setattr(WorkFolder, "hand_over", damaging)
+    with pytest.raises(ShardError, match="its bytes changed"):
+        verify_shard(build(corpus, Lake(tmp_path)).path)
+
+
+def test_a_folder_that_its_holder_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making the folder and opening its lock."""
+    mkdir, removed = Path.mkdir, [0]
+
+    def removing(self: Path, *args: Any, **arguments: Any) -> None:
+        mkdir(self, *args, **arguments)
+        if self.name == ".work-a" and removed[0] < 2:
+            removed[0] += 1
+            self.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", removing)
+    with work_folder(tmp_path, "a") as work:
+        assert removed == [2] and work.path.is_dir()
 
 
 def test_a_failed_build_leaves_the_data_set_before(

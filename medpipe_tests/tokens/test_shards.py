@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
@@ -12,10 +14,11 @@ from tokenizers import Tokenizer, models
 
 from medpipe.curate.corpus import build_corpus
 from medpipe.curate.purposes import Purpose
-from medpipe.lake.dataset import Dataset, publish
+from medpipe.lake.dataset import Dataset, current, publish
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain, Kind
+from medpipe.tokens.assets import ShardSettings, build_token_assets
 from medpipe.tokens.config import ShardConfig, TokenizerConfig
 from medpipe.tokens.index import read_index
 from medpipe.tokens.sample import scan_documents
@@ -199,3 +202,42 @@ def test_real_records(tmp_path: Path) -> None:
             shards.append(built.dataset)
     assert every_document_comes_back(documents, shards, tokenizer) == documents.manifest.rows
     assert tokenizer.manifest.facts["report"]["by_domain"]["disease"]["characters_per_token"] > 1.2
+
+
+def asset_run(lake: Lake, **settings: Any) -> dg.ExecuteInProcessResult:
+    """One run of the asset shards/disease."""
+    config = TokenizerConfig(vocabulary_size=400)
+    shards = build_token_assets([make_source("texts")], tokenizer=config, lake=lake)[1]
+    ops = {"shards__disease": {"config": settings}}
+    return dg.materialize([shards], run_config={"ops": ops}, raise_on_error=False)
+
+
+def test_the_asset_verifies_what_it_reuses_and_repairs_it_with_force(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    documents = make_documents(lake, diseases=20)
+    train_tokenizer(documents, lake=lake, config=TokenizerConfig(vocabulary_size=400))
+    assert asset_run(lake).success
+    path = open_dataset(current(lake, "shards", "disease", "texts"))[0].path
+    data = bytearray(path.read_bytes())
+    data[9] ^= 1
+    path.write_bytes(data)
+    again = asset_run(lake)
+    assert not again.success
+    (failure,) = again.filter_events(lambda event: event.is_step_failure)
+    assert "--force" in str(failure.step_failure_data.user_failure_data.description)
+    assert asset_run(lake, force=True).success
+    assert path.read_bytes() != bytes(data)
+    assert asset_run(lake).success
+
+
+def test_the_form_cuts_shards_and_refuses_wrong_settings(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    documents = make_documents(lake, diseases=20)
+    train_tokenizer(documents, lake=lake, config=TokenizerConfig(vocabulary_size=400))
+    assert ShardSettings().cuts() == ShardConfig()
+    assert asset_run(lake, max_tokens_per_shard=10).success
+    shards = current(lake, "shards", "disease", "texts").manifest.facts["shards"]
+    assert {shard["documents"] for shard in shards} == {1}
+    wrong = asset_run(lake, min_text_bytes=0)
+    (failure,) = wrong.filter_events(lambda event: event.is_step_failure)
+    assert "min_text_bytes" in str(failure.step_failure_data.user_failure_data.description)

@@ -6,8 +6,11 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-RULE = "exam_ngrams_v1"
+RULE = "exam_ngrams_v2"
 """Name of the rule that removes a document; changes with what it finds."""
+
+MOST_CHARACTERS, MOST_WORDS = 200, 100
+"""With longer n-grams nothing but whole items of many lines would be found, and as good as none of them."""
 
 
 class ContaminationConfig(BaseModel):
@@ -15,9 +18,9 @@ class ContaminationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    characters: int = Field(default=30, ge=8)
+    characters: int = Field(default=30, ge=8, le=MOST_CHARACTERS)
     """Length of the n-grams of Chinese items, in characters of the fold (no spaces, no punctuation)."""
-    words: int = Field(default=13, ge=3)
+    words: int = Field(default=13, ge=3, le=MOST_WORDS)
     """Length of the n-grams of all other items, in words (13: Brown et al. 2020, appendix C)."""
     short_characters: int = Field(default=16, ge=4)
     """A Chinese item shorter than `characters` is looked for as a whole if it has at least so many; shorter

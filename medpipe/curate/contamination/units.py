@@ -23,7 +23,7 @@ class Units(NamedTuple):
     """The units of a column's rows, one after the other; row `n` is `values[ends[n]:ends[n + 1]]`."""
 
     values: NDArray[Any]
-    """UInt16 code units of the fold, or UInt64 hashes of words."""
+    """UInt16 code units of the fold, in simplified characters, or UInt64 hashes of words."""
     ends: NDArray[np.int64]
     """One more than there are rows."""
 
@@ -91,10 +91,30 @@ def split_words(
         ends[row + 1] = count
 
 
+@lru_cache(maxsize=1)
+def _simplified() -> NDArray[np.uint16]:
+    """For each UTF-16 code unit itself, or the simplified character where it is a traditional one.
+
+    Characters by themselves, so that every text keeps its length: what words a character stands in makes no
+    difference to a comparison of two texts that are treated alike.
+    """
+    from medpipe.normalize.simplify import simplify_column
+
+    table = np.arange(1 << 16, dtype=np.uint16)
+    codes = range(0x3400, 0xA000)
+    for code, new in zip(codes, simplify_column(pl.Series([chr(code) for code in codes])), strict=True):
+        if len(new) == 1 and ord(new) < len(table):
+            table[code] = ord(new)
+    return table
+
+
 def characters_of(texts: pl.Series) -> Units:
-    """The fold of each text, see `medpipe.records.fold_kernel`, as UTF-16 code units."""
+    """The fold of each text, see `medpipe.records.fold_kernel`, as UTF-16 code units.
+
+    Traditional characters of the basic plane become simplified ones.
+    """
     folded = fold_column(texts)
-    return Units(folded.units[: folded.ends[-1]], folded.ends)
+    return Units(_simplified()[folded.units[: folded.ends[-1]]], folded.ends)
 
 
 def words_of(texts: pl.Series) -> Units:

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from medpipe.curate.filters.registry import RULES
 from medpipe.curate.filters.rules import GROUPS, Limit
@@ -44,6 +52,13 @@ class FilterConfig(BaseModel):
     """Words of which none may stand in a text while the group `bad_words` is on. No list comes with medpipe:
     the usual ones name parts of the body."""
 
+    @field_validator("bad_words")
+    @classmethod
+    def _check_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(word.strip() for word in words):
+            raise ValueError("a word is blank, and would stand in every text; take it out")
+        return words
+
     @field_serializer("groups", when_used="json")
     def _in_order(self, groups: Mapping[Language, frozenset[str]]) -> dict[str, list[str]]:
         """As a set has another order in each process, and recipes are compared by digest."""
@@ -73,12 +88,17 @@ def filters_of(rules: Mapping[str, Any], *, bad_words: Sequence[str] = ()) -> Fi
     Args:
         rules: by name of a rule or a group of rules: `off`, also as false; for a rule also `tier` (it rejects
             nothing) or `drop`, a number (another limit to drop, in all its languages), or by language a
-            number or `drop` and `refine`. What is not named stays.
+            number, `off`, or `drop` and `refine` with one of these. What is not named stays.
         bad_words: switches the group `bad_words` on.
 
     Raises:
         ValueError: there is no such rule, group or language, or the value is none of these.
     """
+    if isinstance(bad_words, str) or not all(isinstance(word, str) and word.strip() for word in bad_words):
+        raise ValueError(
+            f"bad_words is {bad_words!r}: give a list of words, none of them blank, as a blank stands in "
+            "every text"
+        )
     groups = {
         language: (names | {"bad_words"}) if bad_words else names for language, names in _groups().items()
     }
@@ -115,20 +135,37 @@ def _no_such_rule(name: str) -> str:
 
 
 def _limits_of(name: str, value: Any) -> dict[Language, Limit]:
-    own = RULES[name].limits
-    by_language = value if isinstance(value, Mapping) else dict.fromkeys(own, value)
+    rule = RULES[name]
+    by_language = value if isinstance(value, Mapping) else dict.fromkeys(rule.limits, value)
+    if not by_language:
+        raise ValueError(_no_limit(name, value))
     limits = {}
     for language, limit in by_language.items():
-        where = f"filters: {name}"
         if language not in set(Language):
-            raise ValueError(f"{where}: there is no language '{language}'; say {', '.join(Language)}")
-        given = limit if isinstance(limit, Mapping) else {"drop": limit}
-        before = own.get(Language(language), Limit()).model_dump()
+            raise ValueError(f"filters: {name}: there is no language '{language}'; say {', '.join(Language)}")
+        if _effect(limit) is Effect.OFF:
+            limits[Language(language)] = Limit()
+            continue
+        given = {
+            verdict: None if _effect(number) is Effect.OFF else number
+            for verdict, number in (limit if isinstance(limit, Mapping) else {"drop": limit}).items()
+            # An empty value must not take a limit away without a word.
+            if number is not None
+        }
+        before = rule.limits.get(Language(language), Limit()).model_dump()
+        if not given:
+            raise ValueError(_no_limit(name, limit))
         try:
-            limits[Language(language)] = Limit.model_validate(before | dict(given))
+            limits[Language(language)] = Limit.model_validate(before | given)
         except ValidationError:
-            raise ValueError(
-                f"{where}: {limit!r} is no limit; say 'off', 'tier', a number, or by language a number or "
-                "'drop' and 'refine' with numbers"
-            ) from None
+            raise ValueError(_no_limit(name, limit)) from None
+        if rule.is_share and any(number is not None and number > 1 for number in given.values()):
+            raise ValueError(f"filters: {name}: {limit!r} is no limit of a share; say 1 at most")
     return limits
+
+
+def _no_limit(name: str, value: Any) -> str:
+    return (
+        f"filters: {name}: {value!r} is no limit; say 'off', 'tier', a number from 0 on, or by language a "
+        "number, 'off', or 'drop' and 'refine' with numbers"
+    )

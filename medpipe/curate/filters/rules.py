@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from medpipe.records.kinds import Language
 
@@ -29,14 +30,18 @@ GROUPS = MappingProxyType(
 """What the rules of each group look for."""
 
 
+Measure = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+"""No measure is negative; neither is true a number."""
+
+
 class Limit(BaseModel):
     """How far a measure may go; both unset switch the rule off."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    drop: float | None = None
+    drop: Measure | None = None
     """Beyond this a text is rejected."""
-    refine: float | None = None
+    refine: Measure | None = None
     """Beyond this a text is kept, but its tier is `raw`."""
 
 
@@ -87,6 +92,11 @@ class Rule:
     """Whether it judges rendered conversations, too."""
     source: str = ""
     """Where it comes from."""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the measure lies between 0 and 1."""
+        return self.what.startswith("share of ")
 
     def breaks(self, limit: float) -> pl.Expr:
         """Whether a text's measure is beyond a limit; Boolean."""

@@ -10,6 +10,8 @@ import polars as pl
 _DPI = 120
 OVERLAP = pl.Schema({"source": pl.String, "other": pl.String, "groups": pl.Int64, "documents": pl.Int64})
 """Columns of a stored overlap."""
+EXACT, NEAR = "exact", "near"
+"""Kinds of overlap: equal content, and near-duplicates of other content."""
 _MOST_NUMBERED = 30
 """With more sources the cells are too small for numbers."""
 
@@ -37,11 +39,48 @@ def count_overlap(members: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def count_kinds(members: pl.DataFrame) -> pl.DataFrame:
+    """Counts what each source shares with each by equal content, and what more by near-duplicates.
+
+    Args:
+        members: one row a document; columns `source` (Enum), `content` (what equal documents have in common)
+            and `cluster` of near-duplicates, null where a document is in none.
+
+    Returns:
+        The columns of `count_overlap` and `kind`. Of `exact` the groups are contents; of `near` they are
+        clusters, and only documents count that have no equal one in `other`, so that a document counts once
+        for each pair of sources.
+    """
+    exact = count_overlap(members.select("source", group="content"))
+    counts = members.lazy().group_by("cluster", "content", "source").agg(documents=pl.len())
+    contents = counts.group_by("content", "source").agg(equal=pl.col("documents").sum())
+    clusters = counts.drop_nulls("cluster").group_by("cluster", "source").agg(every=pl.col("documents").sum())
+    near = (
+        counts.drop_nulls("cluster")
+        .join(clusters.rename({"source": "other"}), on="cluster")
+        .join(contents.rename({"source": "other"}), on=["content", "other"], how="left")
+        # Of a source and itself each document is its own equal.
+        .filter(
+            pl.when(pl.col("source") == pl.col("other"))
+            .then((pl.col("equal") == 1) & (pl.col("every") > 1))
+            .otherwise(pl.col("equal").is_null())
+        )
+        .group_by("source", "other")
+        .agg(
+            groups=pl.col("cluster").n_unique().cast(pl.Int64),
+            documents=pl.col("documents").sum().cast(pl.Int64),
+        )
+        .collect()
+    )
+    kinds = [frame.with_columns(kind=pl.lit(kind)) for frame, kind in ((exact, EXACT), (near, NEAR))]
+    return pl.concat(kinds, how="vertical_relaxed").sort("source", "other", "kind")
+
+
 def overlap_matrix(overlap: pl.DataFrame, totals: Mapping[str, int]) -> pl.DataFrame:
     """The share of each source's documents that have a counterpart in each source.
 
     Args:
-        overlap: from `count_overlap`.
+        overlap: from `count_overlap`, or `count_kinds`, whose kinds are taken together.
         totals: documents by source; sets rows, columns and their order.
 
     Returns:
@@ -49,7 +88,9 @@ def overlap_matrix(overlap: pl.DataFrame, totals: Mapping[str, int]) -> pl.DataF
     """
     shared = {
         (source, other): number
-        for source, other, number in overlap.select("source", "other", "documents").iter_rows()
+        for source, other, number in overlap.group_by("source", "other")
+        .agg(pl.col("documents").sum())
+        .iter_rows()
     }
     return pl.DataFrame(
         {

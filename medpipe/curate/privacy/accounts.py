@@ -15,11 +15,12 @@ def _is_wechat(match: re.Match[str]) -> bool:
 
 WECHAT = Rule(
     key="wechat",
-    description="WeChat accounts behind a word for WeChat; public accounts (公众号) stay",
-    anchor="(?i:微信|微 信|薇信|威信|v信|weix|wech|vx|wx)",
+    version=2,
+    description="WeChat accounts behind a word for WeChat or 加我V; public accounts (公众号) stay",
+    anchor="(?i:微信|微 信|薇信|威信|v信|加我v|加我的v|weix|wech|vx|wx)",
     reach=(0, 50),
     pattern=re.compile(
-        r"(?i)(?:(?P<chinese>微 ?信|薇信|威信|v信)|(?<![a-z])(?:weixin|wechat|vx|wx))"
+        r"(?i)(?:(?P<chinese>微 ?信|薇信|威信|v信|(?<=加我)v|(?<=加我的)v)|(?<![a-z])(?:weixin|wechat|vx|wx))"
         r"(?:号码?|账号|帐号|\s?id)?(?P<sign>\s?[:：是为—]\s?|\s?)"
         r"(?P<personal>[a-z][a-z0-9_-]{5,19}|[0-9]{5,11})(?![a-z0-9_.-])"
     ),

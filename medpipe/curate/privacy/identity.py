@@ -120,11 +120,17 @@ RECORD_ENGLISH = Rule(
 
 BED = Rule(
     key="bed_number",
-    description="beds: the number behind 床号, 床位号 or bed number, or before 床患者",
-    anchor="(?i:床号|床位号|床患者|床病人|床病员|bed n)",
+    version=2,
+    description=(
+        "beds: the number behind 床号, 床位号 or bed number, before 床患者, or behind 床位 as a field of "
+        "its own"
+    ),
+    anchor="(?i:床号|床位|床患者|床病人|床病员|bed n)",
     reach=(5, 40),
     pattern=re.compile(
         r"(?i)(?:(?:床号|床位号)\s{0,2}(?:[:：#＃]|是|为)?\s{0,2}"
+        # Elsewhere 床位 counts beds: 编制床位20，床位12张.
+        r"|(?<![^，,。；;、\s|])床位\s{0,2}[:：]?\s{0,2}(?=[0-9]{1,2}(?:[，,。；;、\s|]|\Z))"
         r"|(?<![a-z])bed (?:number|no\.)\s?(?:[:=#]|is\b)?\s{0,2}#?"
         r"|(?<![0-9.])(?=[0-9]{1,3}床(?:患者|病人|病员)))"
         r"(?P<personal>[+加]?[a-z]?[0-9]{1,4}(?:[+-][0-9]{1,3})?)(?![0-9a-z]|\.[0-9]|[%％])"

@@ -14,6 +14,8 @@ _NUMBERED = re.compile(
 )
 _LEAST_DIGITS = 9
 _LEAST_FIRST_PART = 11
+_MIXED = re.compile("(?=.*[A-Fa-f])(?=.*[0-9])^.{3,4}$")
+"""A group that is neither a number nor a word."""
 
 
 def _is_ipv4(match: re.Match[str]) -> bool:
@@ -56,12 +58,18 @@ def _is_ipv6(match: re.Match[str]) -> bool:
     if _IP_WORDS.search(before(match, 30)):
         return True
     groups = number.split(":")
+    if "::" in number:
+        return sum(_MIXED.search(group) is not None for group in groups) >= 2 and len(number) >= 16
     return len(groups) == 8 and any(re.search("[A-Fa-f]", group) for group in groups) and len(number) >= 20
 
 
 IPV6 = Rule(
     key="ipv6",
-    description="addresses of version 6 behind the word IP, or with all eight groups and a letter",
+    version=2,
+    description=(
+        "addresses of version 6 behind the word IP, with all eight groups and a letter, or shortened by `::` "
+        "with two groups of letters and digits"
+    ),
     anchor="[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]",
     reach=(5, 45),
     pattern=re.compile(

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-VERSION = "privacy_v1"
-"""Prefix of every rule's name; a rule that changes what it finds gets a new one."""
-
 PERSONAL = "personal"
 """Name of the group of a rule's expression that is replaced; labels around it stay."""
 
@@ -29,6 +26,8 @@ class Rule:
 
     key: str
     """Short name; `name` has the version before it."""
+    version: int = 1
+    """Raised when the rule changes what it finds."""
     description: str
     anchor: str
     """Cheap expression, in Rust's and in Python's syntax, that is found beside each match of `pattern`."""
@@ -64,7 +63,7 @@ class Rule:
     @property
     def name(self) -> str:
         """The versioned name, such as `privacy_v1/mobile`."""
-        return f"{VERSION}/{self.key}"
+        return f"privacy_v{self.version}/{self.key}"
 
 
 def before(match: re.Match[str], characters: int) -> str:

@@ -35,7 +35,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     draft = temporary_sibling(target)
     draft.mkdir()
     try:
-        with naming_a_full_disk(target):
+        with naming_a_full_disk(target, fix="Free some space or name a folder on a larger disk"):
             yield draft
             for path in draft.rglob("*"):
                 fsync_path(path)

@@ -43,5 +43,8 @@ def export_datatrove(shards: Shards, target: Path, *, tokenizer: Path) -> dict[s
 def _human(count: int) -> str:
     """As datatrove writes it (`humanize.metric(count, unit="T")`): three figures, as in `16.4 MT`."""
     exponent = len(str(count)) - 1
-    value = count / 10 ** (exponent // 3 * 3)
-    return f"{value:.{2 - exponent % 3}f} {('', 'k', 'M', 'G', 'T', 'P')[exponent // 3]}T"
+    figures = count / 10 ** (exponent // 3 * 3)
+    if round(figures, 2 - exponent % 3) >= 10 ** (exponent % 3 + 1):  # 9.999 has four figures once rounded
+        exponent += 1
+        figures = count / 10 ** (exponent // 3 * 3)
+    return f"{figures:.{2 - exponent % 3}f} {('', 'k', 'M', 'G', 'T', 'P')[exponent // 3]}T"

@@ -8,7 +8,7 @@ from medpipe.lake.dataset import Dataset
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import read_manifest
 from medpipe.tokens.export import Format
-from medpipe.tokens.export.common import Shards
+from medpipe.tokens.export.common import ExportError, Shards
 from medpipe.tokens.shard import open_shards
 from medpipe.tokens.snapshot import CorpusSnapshot
 from medpipe.tokens.tokenizer import FILE, load_tokenizer
@@ -37,10 +37,17 @@ def export_snapshot(
         Tokens, or documents for `text` and `datasets`, by file or split.
 
     Raises:
-        ExportError: something lies at `target`, there are no such shards, or the layout cannot hold them.
+        ExportError: something lies at `target`, the snapshot has no such domain, or the layout cannot hold
+            its shards.
         ShardError: a shard is damaged.
         DiskFullError: the disk filled; nothing is left at `target`.
     """
+    known = {ref.domain for ref in snapshot.shards}
+    if unknown := sorted((domains or frozenset()) - known):
+        raise ExportError(
+            f"the snapshot {snapshot.name} has no domain {', '.join(unknown)}; it has "
+            f"{', '.join(sorted(known))}"
+        )
     shards: Shards = {
         split: [s for s in open_shards(lake, snapshot, split=split) if domains is None or s.domain in domains]
         for split in SPLITS

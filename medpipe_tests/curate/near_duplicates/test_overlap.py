@@ -1,8 +1,18 @@
 from __future__ import annotations
 
-import polars as pl
+from typing import Any
 
-from medpipe.curate.near_duplicates.overlap import count_overlap, draw_overlap, overlap_matrix
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medpipe.curate.near_duplicates.overlap import (
+    OVERLAP,
+    count_kinds,
+    count_overlap,
+    draw_overlap,
+    overlap_matrix,
+)
 
 MEMBERS = pl.DataFrame(
     [
@@ -50,6 +60,44 @@ def test_the_picture_is_drawn_of_few_sources_and_of_none() -> None:
         picture = draw_overlap(overlap_matrix(count_overlap(MEMBERS), totals))
         assert picture.startswith(b"\x89PNG")
         assert len(picture) > 2000
+
+
+NAMES = ["a", "b", "c"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 5), st.none() | st.integers(0, 2)), max_size=25)
+)
+def test_exact_and_near_are_what_comparing_all_pairs_gives(rows: list[tuple[str, int, int | None]]) -> None:
+    schema: dict[str, Any] = {"source": pl.Enum(NAMES), "content": pl.UInt32, "cluster": pl.UInt32}
+    found = {
+        (source, other, kind): (groups, documents)
+        for source, other, groups, documents, kind in count_kinds(
+            pl.DataFrame(rows, schema=schema, orient="row")
+        ).iter_rows()
+    }
+    expected: dict[tuple[str, str, str], tuple[set[int], int]] = {}
+    for place, (source, content, cluster) in enumerate(rows):
+        for other in NAMES:
+            others = [row for at, row in enumerate(rows) if at != place and row[0] == other]
+            if any(row[1] == content for row in others):
+                kind, group = "exact", content
+            elif cluster is not None and any(row[2] == cluster for row in others):
+                kind, group = "near", cluster
+            else:
+                continue
+            groups, documents = expected.setdefault((source, other, kind), (set(), 0))
+            expected[source, other, kind] = groups | {group}, documents + 1
+    assert found == {key: (len(groups), documents) for key, (groups, documents) in expected.items()}
+
+
+def test_the_matrix_takes_kinds_together() -> None:
+    facts = [
+        {"source": "a", "other": "b", "groups": 1, "documents": 2, "kind": "exact"},
+        {"source": "a", "other": "b", "groups": 1, "documents": 1, "kind": "near"},
+    ]
+    matrix = overlap_matrix(pl.DataFrame(facts, schema=OVERLAP), {"a": 4, "b": 3})
+    assert matrix.rows() == [("a", 0.0, 0.75), ("b", 0.0, 0.0)]
 
 
 def test_nothing_shared() -> None:
