@@ -156,7 +156,7 @@ def compiled_or_problems(
     for stage_plan in plan.stages[first:]:
         components, found = components_of(plan, stage_plan, training)
         problems += found
-        parent = _compile_stage(plan, stage_plan, components, tokenizer, parent, start)
+        parent = compile_stage(plan, stage_plan, components, tokenizer, parent, start)
         stages.append(parent)
     problems += _repetition_problems(plan, stages)
     held_out = {shard.domain for shard in validation}
@@ -211,7 +211,7 @@ def _taken_stage(taken: TakenStage) -> CompiledStage:
     )
 
 
-def _compile_stage(
+def compile_stage(
     plan: Plan,
     stage: StagePlan,
     components: tuple[Component, ...],
@@ -219,6 +219,7 @@ def _compile_stage(
     before: CompiledStage | None,
     start: Start | None = None,
 ) -> CompiledStage:
+    """One stage with its place in the chain; its digest names everything that decides what comes out."""
     starts_here = start is not None and start.at == stage.name
     parent, first_step = (before.digest, before.first_step + before.steps) if before else (None, 0)
     if start is not None and starts_here:
