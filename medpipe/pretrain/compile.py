@@ -158,7 +158,7 @@ def compiled_or_problems(
         problems += found
         parent = compile_stage(plan, stage_plan, components, tokenizer, parent, start)
         stages.append(parent)
-    problems += _repetition_problems(plan, stages)
+    problems += _repetition_problems(plan, stages, start)
     held_out = {shard.domain for shard in validation}
     unseen = sorted({shard.domain.value for shard in training if shard.domain not in held_out})
     if problems:
@@ -257,20 +257,23 @@ def compile_stage(
     )
 
 
-def epochs_by_source(stages: list[CompiledStage]) -> dict[str, dict[str, float]]:
-    """Passes over the shards of each `domain/source (tier)`, by stage."""
+def epochs_by_source(stages: list[CompiledStage], start: Start | None = None) -> dict[str, dict[str, float]]:
+    """Passes over the shards of each `domain/source (tier)`, by stage; those of an earlier run go first."""
     epochs: dict[str, dict[str, float]] = defaultdict(dict)
+    before = start.read if start else {}
     for stage in stages:
         for component in stage.components:
             for shard in component.shards:
                 key = f"{shard.domain.value}/{shard.source} ({shard.tier.value})"
+                for name, passes in before.get(shard.key, {}).items():
+                    epochs[key][name] = max(passes, epochs[key].get(name, 0.0))
                 epochs[key][stage.name] = component.epochs
     return dict(epochs)
 
 
-def _repetition_problems(plan: Plan, stages: list[CompiledStage]) -> list[str]:
+def _repetition_problems(plan: Plan, stages: list[CompiledStage], start: Start | None) -> list[str]:
     problems = []
-    for source, by_stage in epochs_by_source(stages).items():
+    for source, by_stage in epochs_by_source(stages, start).items():
         total = sum(by_stage.values())
         if total > plan.maximum_epochs:
             parts = ", ".join(f"{stage} {epochs:.2f}" for stage, epochs in by_stage.items())

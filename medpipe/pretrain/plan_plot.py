@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
+from medpipe.pretrain.mixture import Component
 from medpipe.pretrain.schedule import learning_rate, stage_start, stage_tokens, total_tokens
+from medpipe.records.kinds import Domain, Tier
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +24,8 @@ _CHINESE_FONTS = (
     *("Noto Sans CJK SC", "Noto Serif CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei"),
     *("SimHei", "Microsoft YaHei", "PingFang SC"),
 )
-_HATCHES = ("", "//", "..", "xx")
-"""Colours repeat after ten labels; the hatch tells them apart."""
+_LOWEST, _NARROWEST, _LETTER = 0.04, 0.05, 0.0085
+"""Shares of the picture: least height and width of a bar that is written on, and a letter's width."""
 
 
 def draw_plan(compiled: CompiledPlan) -> bytes:
@@ -110,34 +112,28 @@ def _draw_rate(axes: Axes, compiled: CompiledPlan) -> None:
 
 
 def _draw_mixture(axes: Axes, compiled: CompiledPlan) -> None:
-    from matplotlib import colormaps
-
-    labels = list(dict.fromkeys(part.label for stage in compiled.stages for part in stage.components))
-    colours = colormaps["tab10"](range(10))
-    style = {
-        label: (colours[n % len(colours)], _HATCHES[n // len(colours) % len(_HATCHES)])
-        for n, label in enumerate(labels)
-    }
+    total = total_tokens(compiled.plan)
     named: set[str] = set()
     for stage in compiled.stages:
         begin, end = _span(compiled, stage)
         bottom = 0.0
         for part in stage.components:
-            colour, hatch = style[part.label]
             axes.bar(
                 begin,
                 part.share,
                 width=end - begin,
                 bottom=bottom,
                 align="edge",
-                color=colour,
-                hatch=hatch,
+                color=_colour(part),
+                hatch="//" if part.label.startswith("replay") else "",
                 edgecolor="white",
                 linewidth=0.8,
                 label=part.label if part.label not in named else None,
             )
             named.add(part.label)
-            _write_share(axes, part.label, part.share, bottom, begin, end, total_tokens(compiled.plan))
+            if part.share >= _LOWEST and (end - begin) / total >= _NARROWEST:
+                middle = ((begin + end) / 2, bottom + part.share / 2)
+                _write_share(axes, part, middle, width=(end - begin) / total)
             bottom += part.share
         if not stage.components:
             axes.annotate("taken over", xy=((begin + end) / 2, 0.5), ha="center", va="center", fontsize=9)
@@ -145,15 +141,20 @@ def _draw_mixture(axes: Axes, compiled: CompiledPlan) -> None:
     axes.set_ylabel("share of the samples")
 
 
-def _write_share(
-    axes: Axes, label: str, share: float, bottom: float, begin: int, end: int, total: int
-) -> None:
-    """Percent inside a bar that has room for it, and the name where the bar is wide enough."""
-    width = (end - begin) / total
-    if share < 0.045 or width < 0.05:
-        return
-    fits = len(label) * 0.0085 < width
-    text = f"{label} {share:.0%}" if fits else f"{share:.0%}"
-    axes.text(
-        (begin + end) / 2, bottom + share / 2, text, ha="center", va="center", fontsize=7.5, color="white"
-    )
+def _colour(part: Component) -> tuple[float, float, float]:
+    """One hue a domain in every stage; paler where raw text is read, too."""
+    from matplotlib import colormaps
+
+    number = list(Domain).index(part.shards[0].domain)
+    red, green, blue, _ = colormaps["tab10"](number % 10)
+    if all(shard.tier is Tier.REFINED for shard in part.shards):
+        return red, green, blue
+    return tuple(0.55 * value + 0.45 for value in (red, green, blue))  # type: ignore[return-value]
+
+
+def _write_share(axes: Axes, part: Component, middle: tuple[float, float], *, width: float) -> None:
+    """Percent, and the name where the bar is wide enough for it."""
+    fits = len(part.label) * _LETTER < width
+    text = f"{part.label} {part.share:.0%}" if fits else f"{part.share:.0%}"
+    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.2}
+    axes.text(*middle, text, ha="center", va="center", fontsize=7.5, color="#222222", bbox=box)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class Start:
     """Learning rate that the earlier run had reached there."""
     taken: tuple[TakenStage, ...] = ()
     """The stages before `at`."""
+    read: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Passes that the earlier run has made over each shard, by the shard's key and what made them."""
 
 
 class _StartError(ValueError):
@@ -142,7 +144,7 @@ def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tupl
             f"the checkpoint is of stage {stage['stage']}; set `at` to one of "
             f"{', '.join(STAGES[: position + 2])}"
         )
-    step = int(manifest.facts["step"])
+    step, chain = int(manifest.facts["step"]), _chain(folder, stage)
     shape, vocabulary_size = model_shape(checkpoint)
     return (
         Start(
@@ -156,7 +158,12 @@ def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tupl
             stage_digest=stage["digest"],
             step=step,
             rate=_rate_at(stage, step, folder),
-            taken=tuple(t for t in _chain(folder, stage) if STAGES.index(t.name) < STAGES.index(at)),
+            taken=tuple(
+                _taken(path, facts)
+                for path, facts in chain
+                if STAGES.index(facts["stage"]) < STAGES.index(at)
+            ),
+            read=_epochs_read(chain, step),
         ),
         problems,
     )
@@ -225,11 +232,28 @@ def _rate_at(stage: dict[str, Any], step: int, folder: Path) -> float:
     return plan.optimizer.peak_learning_rate * stage_fraction(plan, stage["stage"], tokens)
 
 
-def _chain(folder: Path, stage: dict[str, Any]) -> list[TakenStage]:
-    """The stage and those before it in its own run, as far as they are still there; the first one first."""
-    facts = {name: int(stage[name]) for name in _STEPS}
-    run = f"{folder.parent.name}/{folder.name}"
-    taken = TakenStage(name=stage["stage"], digest=stage["digest"], parent=stage["parent"], run=run, **facts)
+def _chain(folder: Path, stage: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
+    """Run folder and facts of the stages before one, as far as they are still there, and of itself."""
     seed = folder.name.rpartition("-")[2]
     before = folder.parents[1] / stage.get("parent_run", f"{folder.parent.name}/{stage['parent']}-{seed}")
-    return [*(_chain(before, _read_stage(before)) if (before / STAGE).is_file() else []), taken]
+    earlier = _chain(before, _read_stage(before)) if (before / STAGE).is_file() else []
+    return [*earlier, (folder, stage)]
+
+
+def _taken(folder: Path, stage: dict[str, Any]) -> TakenStage:
+    facts = {name: int(stage[name]) for name in _STEPS}
+    run = f"{folder.parent.name}/{folder.name}"
+    return TakenStage(name=stage["stage"], digest=stage["digest"], parent=stage["parent"], run=run, **facts)
+
+
+def _epochs_read(chain: list[tuple[Path, dict[str, Any]]], step: int) -> dict[str, dict[str, float]]:
+    """Passes over each shard in the stages of a chain, the last one up to a global step."""
+    read: dict[str, dict[str, float]] = {}
+    for _, stage in chain:
+        done = min(1.0, (step - int(stage["first_step"])) / int(stage["steps"]))
+        for component in stage["components"]:
+            for key in component["shards"]:
+                passes = read.setdefault(key, {})
+                name = f"{stage['stage']} of the earlier run"
+                passes[name] = passes.get(name, 0.0) + done * float(component["epochs"])
+    return read

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -26,6 +27,9 @@ from medpipe.tokens.snapshot import read_snapshot
 if TYPE_CHECKING:
     from medpipe.pretrain.dataset import StageData
     from medpipe.pretrain.model import Compute
+
+
+_STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class TrialError(RuntimeError):
@@ -95,7 +99,8 @@ def measure(compiled: CompiledPlan, lake: Lake, *, steps: int) -> Trial:
     )
     compute = device_and_precision(plan)
     _load_libraries(compiled, stage, data, compute)
-    before = _peak_bytes()
+    _forget_peak()
+    before = _resident_bytes()
     training = Training.begin(compiled, stage, data=data, compute=compute)
     seconds = []
     for _ in range(min(steps + 1, stage.steps)):
@@ -138,10 +143,31 @@ def _load_libraries(compiled: CompiledPlan, stage: CompiledStage, data: StageDat
     optimizer.step()
 
 
+def _resident_bytes() -> int:
+    """Memory that this process holds now; what it has held at most where the system does not say."""
+    return _status("VmRSS") or _peak_bytes()
+
+
 def _peak_bytes() -> int:
-    """Most memory that this process has held so far, in bytes."""
+    """Most memory that this process has held since `_forget_peak`."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return _status("VmHWM") or (peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _forget_peak() -> None:
+    """Sets the high-water mark back to what is held now: loading libraries took more for a moment."""
+    with contextlib.suppress(OSError):
+        _CLEAR_REFS.write_text("5")
+
+
+def _status(name: str) -> int | None:
+    """A size from Linux' status of this process, in bytes."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    found = [int(line.split()[1]) for line in lines if line.startswith(f"{name}:")]
+    return found[0] * 1024 if found else None
 
 
 def main(arguments: list[str] | None = None) -> int:
