@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +22,12 @@ _DPI = 130
 _POINTS = 600
 """Points drawn a stage."""
 _CHINESE_FONTS = (
-    *("Noto Sans CJK SC", "Noto Serif CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei"),
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Serif CJK SC", "Noto Serif CJK JP"),
+    *("Source Han Sans SC", "WenQuanYi Zen Hei"),
     *("SimHei", "Microsoft YaHei", "PingFang SC"),
 )
+_CHINESE_FILES = ("NotoSansCJK", "NotoSerifCJK", "SourceHanSans", "wqy-", "simhei")
+_REGULAR = ("-Regular.ttc", "-Regular.otf", "wqy-zenhei.ttc", "wqy-microhei.ttc", "simhei.ttf")
 _LOWEST, _NARROWEST, _LETTER = 0.04, 0.05, 0.0085
 """Shares of the picture: least height and width of a bar that is written on, and a letter's width."""
 
@@ -66,9 +70,15 @@ def draw_plan(compiled: CompiledPlan) -> bytes:
 
 def _installed_chinese() -> list[str]:
     """Fonts with Chinese characters that this machine has, the best first."""
-    from matplotlib.font_manager import fontManager
+    from matplotlib.font_manager import findSystemFonts, fontManager
 
     known = set(fontManager.get_font_names())
+    if known.isdisjoint(_CHINESE_FONTS):
+        # The list of fonts is kept from matplotlib's first start; a font may have come since.
+        for path in sorted(findSystemFonts()):
+            if Path(path).stem.startswith(_CHINESE_FILES) and path.endswith(_REGULAR):
+                fontManager.addfont(path)
+        known = set(fontManager.get_font_names())
     return [name for name in _CHINESE_FONTS if name in known]
 
 

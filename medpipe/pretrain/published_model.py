@@ -18,7 +18,6 @@ from medpipe.lake.manifest import ManifestError, Recipe, read_manifest
 from medpipe.pretrain.corpus import TokenizerInfo
 from medpipe.pretrain.plan import ModelShape, Plan, StartFrom
 from medpipe.tokens.config import TokenizerConfig
-from medpipe.tokens.published import TokenizerError, read_published
 
 ROOM = "models"
 ARCHITECTURES = ("llama", "qwen3")
@@ -164,6 +163,8 @@ def _known_digests(folder: Path) -> dict[str, str]:
 def _tokenizer_problems(model: PublishedModel, config: TokenizerConfig, ours: TokenizerInfo) -> list[str]:
     """Whether the corpus was encoded with the model's own tokenizer."""
     from tokenizers import Tokenizer
+
+    from medpipe.tokens.published import TokenizerError, read_published
 
     problems = []
     if ours.vocabulary_size > model.vocabulary_size:

@@ -90,3 +90,18 @@ def test_the_picture_shows_rate_and_shares(checked: CompiledPlan) -> None:
     at_the_end = rows[columns >= columns.max() - 2]
     assert at_the_end.min() > rows.min() + 0.2 * height
     assert not math.isnan(float(pixels.mean()))
+
+
+def test_chinese_labels_have_glyphs(checked: CompiledPlan) -> None:
+    import warnings
+    from dataclasses import replace
+
+    from medpipe.pretrain import plan_plot
+
+    if not plan_plot._installed_chinese():
+        pytest.skip("this machine has no Chinese font")
+    first, *others = checked.stages
+    parts = (replace(first.components[0], label="guideline/临床诊疗指南"), *first.components[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of a missing glyph
+        draw_plan(replace(checked, stages=(replace(first, components=parts), *others)))

@@ -245,3 +245,36 @@ def test_the_digest_follows_what_a_replay_stands_for(corpus: Corpus) -> None:
     base = digests(parse_plan(values, origin="x"), corpus)
     values["stages"][0]["mixture"][0]["weight"] = 5
     assert changed(base, digests(parse_plan(values, origin="x"), corpus)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["mini", "base", "continue"])
+def test_presets_compile_where_every_domain_has_text(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """At a ten-thousandth of the tokens and with a small model: what is tested is the mixture."""
+    values = yaml.safe_load(builtin_plans()[name].read_text())
+    small = yaml.safe_load(builtin_plans()["tiny"].read_text())
+    assert sum(stage["tokens"] for stage in values["stages"]) > 3e8
+    for stage in values["stages"]:
+        stage["tokens"] //= 10_000
+        rate = stage["learning_rate"]
+        rate |= {key: rate[key] // 10_000 for key in ("warmup_tokens", "half_life_tokens") if key in rate}
+    values |= {"model": small["model"], "sequence_length": 64, "batch_tokens": 1_024, "maximum_epochs": 99}
+    values.pop("start_from", None)
+    values.pop("micro_batch_sequences")
+    corpus = build_corpus(
+        tmp_path_factory.mktemp("presets"),
+        domains=tuple(domain.value for domain in Domain),
+        documents=60,
+        validation=4,
+    )
+    compiled = compile_plan(parse_plan(values, origin=name), corpus.snapshot, corpus.lake)
+    for stage in compiled.stages:
+        keys = [shard.key for shard in stage.shards]
+        assert len(keys) == len(set(keys))
+        assert sum(part.share for part in stage.components) == pytest.approx(1)
+    converge = compiled.stage("converge").components
+    own = {part.label: part.share for part in converge if not part.label.startswith("replay")}
+    assert own == {"guideline (refined)": 0.35, "disease (refined)": 0.35}
+    replayed = {shard.domain.value for part in converge[2:] for shard in part.shards}
+    assert {"literature", "encyclopedia", "dialogue", "general"} <= replayed
