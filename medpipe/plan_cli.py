@@ -104,6 +104,7 @@ def _print_facts(facts: dict[str, Any], console: Console) -> None:
     console.print(_mixture_table(facts["stages"]))
     console.print(_source_table(facts["sources"], [stage["stage"] for stage in facts["stages"]]))
     console.print(_memory_table(facts["memory"]))
+    console.print(f"memory: {facts['memory']['based_on']}", highlight=False)
     console.print(_in_words(facts["time"], model["flops_per_token"] * facts["tokens"]), highlight=False)
     for warning in facts["warnings"]:
         console.print(f"note: {warning}", highlight=False)
@@ -153,7 +154,7 @@ def _source_table(sources: list[dict[str, Any]], stages: list[str]) -> Table:
 
 
 def _memory_table(memory: dict[str, Any]) -> Table:
-    table = Table("memory", "MB", title=f"Memory estimate ({memory['based_on']})")
+    table = Table("memory", "MB", title="Memory estimate")
     parts = ("weights", "gradients", "moments", "cast_weights", "activations", "attention", "logits")
     for name in (*parts, "peak"):
         table.add_row(name.replace("_", " "), f"{memory[name] / 1e6:,.1f}")

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
 from medpipe.pretrain import CODE_VERSION
-from medpipe.pretrain.corpus import ShardInfo, TokenizerInfo, list_shards, of_split, tokenizer_info
+from medpipe.pretrain.corpus import (
+    ShardInfo,
+    TokenizerInfo,
+    list_shards,
+    of_split,
+    tokenizer_differences,
+    tokenizer_info,
+)
 from medpipe.pretrain.mixture import Component, components_of
 from medpipe.pretrain.plan import STAGES, ModelShape, Plan, PlanError, StagePlan
+from medpipe.pretrain.published_model import tokenizer_config
 from medpipe.pretrain.schedule import stage_fraction, stage_start, stage_tokens, total_tokens
 from medpipe.pretrain.start import Start, TakenStage, resolve_start
 from medpipe.records.kinds import Split
@@ -126,8 +134,8 @@ def compile_plan(plan: Plan, snapshot: CorpusSnapshot, lake: Lake) -> CompiledPl
     Raises:
         PlanError: a mixture entry matches nothing or overlaps another, a shard would be repeated more
             often than `maximum_epochs`, the learning rate jumps at a border, shards are missing or of
-            another tokenizer, nothing is held out, or `start_from` names what cannot be gone on from. All
-            reasons are listed.
+            another tokenizer, the tokenizer is not the one that the plan asks for, nothing is held out, or
+            `start_from` names what cannot be gone on from. All reasons are listed.
         ManifestError: the snapshot's tokenizer is not in the lake.
     """
     compiled, problems = compiled_or_problems(plan, snapshot, lake)
@@ -142,6 +150,7 @@ def compiled_or_problems(
     """As `compile_plan`, but returns the reasons against a plan instead of raising them."""
     tokenizer = tokenizer_info(lake, snapshot)
     shards, problems = list_shards(lake, snapshot)
+    problems += tokenizer_differences(tokenizer, tokenizer_config(plan, lake))
     training, validation = of_split(shards, Split.TRAIN), of_split(shards, Split.VALIDATION)
     start, found = resolve_start(plan, lake, tokenizer)
     problems += [*found, *rate_jumps(plan, start)]

@@ -53,7 +53,7 @@ class StagePlan(Section):
             return "as the whole run's"
         if rate.half_life_tokens is not None:
             return f"{rate.shape}, half after every {rate.half_life_tokens:,} tokens"
-        return f"{rate.shape} to {rate.to:g} of the peak"
+        return f"{rate.shape} {'at' if rate.shape is Shape.CONSTANT else 'to'} {rate.to:g} of the peak"
 
 
 class SampleSettings(Section):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,17 @@ def test_missing_shards_are_refused(own_corpus: Corpus) -> None:
     assert "materialise" in text
     shutil.rmtree(folder)
     assert str(folder) in "\n".join(problems_of(tiny(), own_corpus))
+
+
+def test_a_tokenizer_that_the_plan_does_not_ask_for_is_refused(own_corpus: Corpus) -> None:
+    ref = own_corpus.snapshot.tokenizer
+    path = own_corpus.lake.dataset("tokenizer", ref.name, digest=ref.digest) / MANIFEST
+    values = json.loads(path.read_text())
+    values["recipe"]["config"] = tiny().tokenizer.recipe
+    path.write_text(json.dumps(values))
+    compile_plan(tiny(), own_corpus.snapshot, own_corpus.lake)
+    [problem] = problems_of(tiny(tokenizer={"vocabulary_size": 9_000}), own_corpus)
+    assert "made with vocabulary_size 4096 (the plan says 9000)" in problem and "MEDPIPE_PLAN" in problem
 
 
 def test_validation_digest_follows_text_and_cap(corpus: Corpus) -> None:
