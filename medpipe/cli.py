@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
 from medpipe.cli_output import AsJson, print_json
 from medpipe.lineage_cli import batch, forget, trace
+from medpipe.plan_cli import plan_app
 from medpipe.settings import Settings
 from medpipe.sources_cli import sources_app
 from medpipe.tokens_cli import tokens_app
@@ -44,7 +44,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From medical corpora to a model.",
 )
-plan_app = typer.Typer(no_args_is_help=True, help="Stage plans.")
 app.add_typer(sources_app, name="sources")
 app.add_typer(tokens_app, name="tokens")
 app.add_typer(plan_app, name="plan")
@@ -125,41 +124,6 @@ def dev(
                 time.sleep(0.5)
     except KeyboardInterrupt:
         typer.echo("stopped")
-
-
-@plan_app.command("check")
-def check_plan(
-    plan: Annotated[str, typer.Argument(help="Name of a built-in plan or path of a YAML file.")],
-    as_json: AsJson = False,
-) -> None:
-    """Compile a plan against the current corpus snapshot before any compute."""
-    from medpipe.lake.layout import Lake
-    from medpipe.pretrain.compile import compile_plan
-    from medpipe.pretrain.plan import load_plan
-    from medpipe.tokens.snapshot import read_snapshot
-
-    lake = Lake(Settings().lake)
-    compiled = compile_plan(load_plan(plan), read_snapshot(lake), lake)
-    rows: list[dict[str, Any]] = [
-        {
-            "stage": stage.name,
-            "steps": stage.steps,
-            "from": part.label,
-            "samples": part.samples,
-            "epochs": part.epochs,
-        }
-        for stage in compiled.stages
-        for part in stage.components
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    table = Table("stage", "steps", "from", "samples", "epochs")
-    for row in rows:
-        table.add_row(
-            row["stage"], f"{row['steps']:,}", row["from"], f"{row['samples']:,}", f"{row['epochs']:.2f}"
-        )
-    Console().print(table)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The network: a Llama from transformers, its document mask, and the arithmetic it runs in."""
+"""The network: a Llama or Qwen3 of transformers, its document mask, and the arithmetic it runs in."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, LlamaConfig
+from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.corpus import TokenizerInfo
-from medpipe.pretrain.plan import Plan, Precision
+from medpipe.pretrain.plan import ModelShape, Plan, Precision
 
 FP32_ATTENTION = "medpipe_fp32_sdpa"
 """Name under which scaled-dot-product attention in fp32 is known to transformers."""
@@ -89,16 +90,20 @@ def device_and_precision(plan: Plan) -> Compute:
     return Compute(device, Precision.BF16 if fast_bf16 else Precision.FP32)
 
 
-def model_config(plan: Plan, tokenizer: TokenizerInfo) -> LlamaConfig:
-    """Transformers' configuration of the plan's model."""
-    shape = plan.model
-    return LlamaConfig(
-        architectures=["LlamaForCausalLM"],
+_CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
+
+def model_config(shape: ModelShape, tokenizer: TokenizerInfo) -> Any:
+    """Transformers' configuration of a model of this shape, made for a tokenizer."""
+    return AutoConfig.for_model(
+        shape.architecture,
+        architectures=[_CLASSES[shape.architecture]],
         vocab_size=tokenizer.vocabulary_size,
         hidden_size=shape.hidden_size,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_width,
         intermediate_size=shape.intermediate_size,
         tie_word_embeddings=shape.tie_embeddings,
         max_position_embeddings=shape.max_position,
@@ -112,11 +117,36 @@ def model_config(plan: Plan, tokenizer: TokenizerInfo) -> LlamaConfig:
 
 
 def build_model(plan: Plan, tokenizer: TokenizerInfo, compute: Compute) -> nn.Module:
-    """A fresh fp32 model whose weights depend on the plan's seed alone; torch's RNG is left as it was."""
+    """A fresh fp32 model whose weights depend on the plan's seed alone; torch's RNG is left as it was.
+
+    Raises:
+        ValueError: the plan has no model of its own.
+    """
+    if plan.model is None:
+        raise ValueError("the plan takes its model from start_from; use first_model")
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)
         model: nn.Module = AutoModelForCausalLM.from_config(
-            model_config(plan, tokenizer), attn_implementation=compute.attention
+            model_config(plan.model, tokenizer), attn_implementation=compute.attention
+        )
+    return model.to(compute.device).train()
+
+
+def first_model(compiled: CompiledPlan, compute: Compute) -> nn.Module:
+    """The fp32 model that a plan begins with: a fresh one, or that of the checkpoint it starts from.
+
+    Of a checkpoint, configuration and weights are taken. No publisher's code is run, nothing is unpickled.
+    """
+    if compiled.start is None:
+        return build_model(compiled.plan, compiled.tokenizer, compute)
+    with torch.random.fork_rng():
+        model: nn.Module = AutoModelForCausalLM.from_pretrained(
+            compiled.start.folder,
+            attn_implementation=compute.attention,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
         )
     return model.to(compute.device).train()
 

@@ -31,6 +31,7 @@ from medpipe.pretrain.result import (
     stage_run_folder,
     write_result,
 )
+from medpipe.pretrain.start import Start
 from medpipe.pretrain.stop import Progress, StopRequest
 from medpipe.pretrain.training import Training
 from medpipe.records.kinds import Split
@@ -39,6 +40,13 @@ from medpipe.tracking.spool import Spool
 
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
+
+
+def _origin(compiled: CompiledPlan, stage: CompiledStage, *, is_fresh: bool) -> str:
+    """Where a stage that has no checkpoint of its own begins, for a person."""
+    if compiled.start is not None and compiled.start.at == stage.name:
+        return f"going on from {compiled.start.folder}"
+    return "starting from fresh weights" if is_fresh else "going on from the stage before"
 
 
 class ParentMissingError(RuntimeError):
@@ -89,6 +97,11 @@ class StageRun:
             result = self._complete_already()
             if result is not None:
                 return Finished(result, reused=True)
+            if self.stage.taken_from is not None:
+                raise ParentMissingError(
+                    f"{self.stage.name} is taken over from {folder}, where it is not finished; train it "
+                    "there, or run the stages behind it only"
+                )
             parent = self._parent_checkpoint()
             if self.compiled.plan.threads is not None:
                 torch.set_num_threads(self.compiled.plan.threads)
@@ -118,14 +131,17 @@ class StageRun:
         except CheckpointError as error:
             self.progress(f"was complete, but {error}; training again from the checkpoint before")
             return None
-        if result.validation != self.compiled.validation_digest:
+        if result.validation != self.compiled.validation_digest and self.stage.taken_from is None:
             self.progress("complete, but the held-out text changed; measuring again")
             return None
         self.progress(f"reused, nothing changed since it was trained ({self.folder})")
         return result
 
     def _parent_checkpoint(self) -> Path | None:
-        """The final checkpoint of the stage before, verified; None for the first stage."""
+        """The final checkpoint of the stage before, verified; None where weights alone begin the run."""
+        start = self.compiled.start
+        if start is not None and start.at == self.stage.name:
+            return None if start.is_published else self._start_checkpoint(start)
         parent = self.compiled.parent(self.stage.name)
         if parent is None:
             return None
@@ -151,6 +167,15 @@ class StageRun:
             )
         return path
 
+    def _start_checkpoint(self, start: Start) -> Path:
+        """The checkpoint of an earlier run that the plan starts from, verified."""
+        manifest = verify_checkpoint(start.folder)
+        if manifest.digest != start.content or read_state(start.folder).stage_digest != start.stage_digest:
+            raise CheckpointError(
+                f"checkpoint {start.folder} changed after the plan was compiled; run the plan again"
+            )
+        return start.folder
+
     def _prepare(self, parent: Path | None) -> Training:
         """Model, data and counters at the point to go on from."""
         compiled, stage = self.compiled, self.stage
@@ -169,7 +194,7 @@ class StageRun:
         if own is not None:
             origin = f"resuming after step {training.step - stage.first_step} of {stage.steps}"
         else:
-            origin = "starting from fresh weights" if start is None else "going on from the stage before"
+            origin = _origin(compiled, stage, is_fresh=start is None)
         self.progress(
             f"{origin}; {count_parameters(training.model):,} parameters on {training.compute.device.type} "
             f"in {training.compute.precision.value}, {torch.get_num_threads()} threads, {stage.steps} steps "

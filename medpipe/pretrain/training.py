@@ -15,7 +15,7 @@ from medpipe.pretrain.batch import IGNORED, Batch
 from medpipe.pretrain.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.dataset import StageData, batch_tensors
-from medpipe.pretrain.model import Compute, build_model, logits_of
+from medpipe.pretrain.model import Compute, first_model, logits_of
 from medpipe.pretrain.optimizer import build_optimizer, set_learning_rate
 from medpipe.pretrain.rng import restore_rng, rng_state, seed_everything
 from medpipe.pretrain.schedule import step_learning_rate
@@ -81,9 +81,9 @@ class Training:
     def begin(
         cls, compiled: CompiledPlan, stage: CompiledStage, *, data: StageData, compute: Compute
     ) -> Training:
-        """A fresh model with the plan's seed, at the stage's first step."""
+        """The model that the plan begins with, at the stage's first step."""
         seed_everything(compiled.plan.seed)
-        model = build_model(compiled.plan, compiled.tokenizer, compute)
+        model = first_model(compiled, compute)
         return cls(
             compiled=compiled,
             stage=stage,
@@ -117,7 +117,7 @@ class Training:
         """
         samples = self.data.samples(self.cursor, self.cursor + self.stage.sequences_per_step)
         batch = self.data.read(samples)
-        rate = step_learning_rate(self.step, self.compiled.plan)
+        rate = step_learning_rate(self.step - self.stage.first_step, self.stage.name, self.compiled.plan)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         loss = batch_loss(self.model, self.compute, batch, micro_batch=self.micro_batch)
@@ -186,6 +186,10 @@ class Training:
         here = self.state()
         self.step, self.tokens = state.step, state.tokens
         self.tokens_by_source = {name: Counter(counts) for name, counts in state.tokens_by_source.items()}
+        if state.stage_digest != self.stage.digest and self.stage.name in self.tokens_by_source:
+            # A stage of the same name in the run that this plan started from.
+            earlier = self.tokens_by_source.pop(self.stage.name)
+            self.tokens_by_source[f"{state.curriculum}/{state.stage_digest}/{self.stage.name}"] = earlier
         if state.stage_digest == self.stage.digest:
             self.loss_first, self.loss_last = state.loss_first, state.loss_last
             self.seconds = state.seconds
