@@ -45,9 +45,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Moments and step counts as `<parameter name>.<key>`; empty before the first step."""
+    """Moments and step counts as `<parameter name>.<key>`, not copied; empty before the first step."""
     return {
-        f"{name}.{key}": optimizer.state[parameter][key].detach().cpu().contiguous()
+        f"{name}.{key}": optimizer.state[parameter][key].detach()
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state
         for key in _STATE_KEYS

@@ -68,6 +68,22 @@ class ModelShape(_Section):
         return self
 
 
+class SpikeRule(_Section):
+    """When an optimizer step is left out; see `medpipe.pretrain.spike`."""
+
+    window: Annotated[int, Field(ge=2)] = 128
+    """Steps that a step is compared with."""
+    deviations: Annotated[float, Field(gt=0)] = 6.0
+    """Standard deviations above their mean from which on a step is a spike."""
+    most_in_a_row: Positive = 16
+    """After so many steps left out one after another training stops: something else is wrong."""
+
+    @property
+    def least_steps(self) -> int:
+        """Steps that must be known before one can be a spike."""
+        return max(2, self.window // 2)
+
+
 class OptimizerSettings(_Section):
     """AdamW."""
 
@@ -78,6 +94,8 @@ class OptimizerSettings(_Section):
     """Decoupled decay of matrices; norms and biases are never decayed."""
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest global gradient norm."""
+    spikes: SpikeRule | None = SpikeRule()
+    """Steps that are left out; none if null."""
 
 
 class Precision(StrEnum):
@@ -178,11 +196,15 @@ class Plan(_Section):
     micro_batch_sequences: Positive | None = None
     """Sequences of one forward pass; gradients are accumulated. The whole batch if unset."""
     precision: Precision = Precision.AUTO
+    compile_blocks: bool = False
+    """Compile each block of the model (needs a C++ compiler); pays from some millions of tokens on."""
     threads: Positive | None = 2
     """CPU threads of the trainer, pinned because results depend on them; all if null."""
     checkpoint_every_steps: Positive = 200
     keep_checkpoints: Positive = 2
-    """Newest checkpoints of a stage that stay."""
+    """Newest checkpoints of a stage that stay, beside the best one that was measured."""
+    measure_every_steps: Positive | None = None
+    """Measure bits per byte and save a checkpoint so often; only at a stage's end if unset."""
     log_every_steps: Positive = 5
     maximum_epochs: Annotated[float, Field(gt=0)] = 4.0
     """Most passes over any shard in the whole curriculum."""

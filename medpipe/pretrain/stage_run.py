@@ -12,7 +12,13 @@ from tokenizers import Tokenizer
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.bits_per_byte import BitsPerByte, HeldOutShard, measure
-from medpipe.pretrain.checkpoint import CheckpointError, newest_checkpoint, read_state, verify_checkpoint
+from medpipe.pretrain.checkpoint import (
+    CheckpointError,
+    checkpoint_folder,
+    newest_checkpoint,
+    read_state,
+    verify_checkpoint,
+)
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.corpus import ShardInfo
 from medpipe.pretrain.dataset import StageData
@@ -97,13 +103,15 @@ class StageRun:
             with Spool(folder / SPOOL) as spool:
                 spool.truncate_after(training.step)
                 if training.step > self.stage.first_step and not training.is_finished:
-                    note_checkpoint(training, folder / CHECKPOINTS / f"{training.step:08d}", spool)
+                    path = checkpoint_folder(folder / CHECKPOINTS, training.step)
+                    note_checkpoint(path, read_state(path), spool)
                 checkpoint = train(
                     training,
                     checkpoints=folder / CHECKPOINTS,
                     spool=spool,
                     progress=self.progress,
                     stop=self.stop,
+                    measure=lambda: self._measure(training).as_metrics(),
                 )
                 result = self._record(training, checkpoint, spool)
             return Finished(result, reused=False)
@@ -206,8 +214,7 @@ class StageRun:
         self.progress("measuring bits per byte on held-out text")
         bits = self._measure(training)
         relative = checkpoint.relative_to(self.folder).as_posix()
-        values = {f"eval/bits_per_byte/{name}": value for name, value in bits.as_metrics().items()}
-        note_checkpoint(training, checkpoint, spool, values)
+        note_checkpoint(checkpoint, read_state(checkpoint), spool, final_values=bits.as_metrics())
         by_source = training.tokens_by_source[stage.name]
         if training.loss_first is None or training.loss_last is None:
             raise AssertionError("a finished stage has taken at least one step")
@@ -229,6 +236,8 @@ class StageRun:
             device=training.compute.device.type,
             precision=training.compute.precision.value,
             threads=torch.get_num_threads(),
+            skipped=tuple(training.skipped),
+            best_step=None if training.best is None else training.best.step,
             sample=self._write_sample(training) if stage.name == STAGES[-1] else None,
         )
         write_result(self.folder, result)

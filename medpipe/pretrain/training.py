@@ -12,17 +12,26 @@ from torch import nn
 from torch.nn import functional
 
 from medpipe.pretrain.batch import IGNORED, Batch
-from medpipe.pretrain.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from medpipe.pretrain.checkpoint import (
+    BestCheckpoint,
+    Contents,
+    TrainingState,
+    checkpoint_contents,
+    load_checkpoint,
+    write_checkpoint,
+)
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.dataset import StageData, batch_tensors
-from medpipe.pretrain.model import Compute, build_model, logits_of
+from medpipe.pretrain.laps import Laps
+from medpipe.pretrain.model import Compute, build_model, compile_blocks, logits_of
 from medpipe.pretrain.optimizer import build_optimizer, set_learning_rate
 from medpipe.pretrain.rng import restore_rng, rng_state, seed_everything
 from medpipe.pretrain.schedule import step_learning_rate
+from medpipe.pretrain.spike import SpikeWindow
 
 
 class NonFiniteError(ArithmeticError):
-    """Loss or gradient is NaN or infinite; the message names step and batch."""
+    """Loss or gradient is NaN or infinite, or spikes do not end; the message names step and batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +45,13 @@ class StepResult:
     learning_rate: float
     tokens: int
     """Target tokens."""
+    spike: str | None = None
+    """Why the weights were left as they were; None where they were updated."""
 
 
-def batch_loss(model: nn.Module, compute: Compute, batch: Batch, *, micro_batch: int) -> float:
+def batch_loss(
+    model: nn.Module, compute: Compute, batch: Batch, *, micro_batch: int, laps: Laps | None = None
+) -> float:
     """Mean loss of a batch over its target tokens; gradients are added to the parameters.
 
     Every micro batch is weighted by its number of target tokens, so accumulated gradients equal those of
@@ -53,8 +66,12 @@ def batch_loss(model: nn.Module, compute: Compute, batch: Batch, *, micro_batch:
         loss = functional.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )
+        if laps is not None:
+            laps.lap("forward")
         (loss / total).backward()  # type: ignore[no-untyped-call]
         loss_sum += loss.item()
+        if laps is not None:
+            laps.lap("backward")
     return loss_sum / total
 
 
@@ -76,6 +93,16 @@ class Training:
     loss_first: float | None = None
     loss_last: float | None = None
     seconds: float = 0.0
+    spikes: SpikeWindow = field(default_factory=SpikeWindow)
+    skipped: list[int] = field(default_factory=list)
+    """Global steps of this stage, counted from 1, whose update was left out."""
+    best: BestCheckpoint | None = None
+    bits_per_byte: dict[str, float] = field(default_factory=dict)
+    """Measured at this step, `all` and by domain; empty where it was not."""
+    laps: Laps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.laps = Laps(self.compute.device)
 
     @classmethod
     def begin(
@@ -84,6 +111,8 @@ class Training:
         """A fresh model with the plan's seed, at the stage's first step."""
         seed_everything(compiled.plan.seed)
         model = build_model(compiled.plan, compiled.tokenizer, compute)
+        if compiled.plan.compile_blocks:
+            compile_blocks(model)
         return cls(
             compiled=compiled,
             stage=stage,
@@ -110,35 +139,61 @@ class Training:
         return self.step >= self.stage.first_step + self.stage.steps
 
     def train_step(self) -> StepResult:
-        """Takes the next optimizer step.
+        """Takes the next optimizer step; a spike leaves the weights as they were, see `SpikeRule`.
 
         Raises:
-            NonFiniteError: the loss or the gradient is not finite; the weights are unchanged.
+            NonFiniteError: the loss or the gradient is not finite, or too many steps in a row were spikes;
+                the weights are unchanged.
         """
+        self.laps.start()
         samples = self.data.samples(self.cursor, self.cursor + self.stage.sequences_per_step)
         batch = self.data.read(samples)
+        self.laps.lap("data")
+        settings = self.compiled.plan.optimizer
         rate = step_learning_rate(self.step, self.compiled.plan)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = batch_loss(self.model, self.compute, batch, micro_batch=self.micro_batch)
-        norm = nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.compiled.plan.optimizer.gradient_clip
-        ).item()
+        loss = batch_loss(self.model, self.compute, batch, micro_batch=self.micro_batch, laps=self.laps)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NonFiniteError(
                 f"step {self.step + 1} of stage {self.stage.name}: loss {loss}, gradient norm {norm}; the "
                 f"batch is {self.data.describe(samples)}. The last checkpoint is intact; look at these "
                 "windows, lower optimizer.peak_learning_rate, or use precision fp32"
             )
-        self.optimizer.step()
+        spike = self._spike(loss, norm)
+        if spike is None:
+            self.optimizer.step()
+        self.laps.lap("optimizer")
         self.step += 1
+        self.bits_per_byte = {}
+        if spike is not None:
+            self.skipped.append(self.step)
         self.tokens += batch.target_tokens
         self.tokens_by_source.setdefault(self.stage.name, Counter()).update(
             self.data.tokens_by_source(samples)
         )
         self.loss_first = loss if self.loss_first is None else self.loss_first
         self.loss_last = loss
-        return StepResult(loss=loss, gradient_norm=norm, learning_rate=rate, tokens=batch.target_tokens)
+        return StepResult(
+            loss=loss, gradient_norm=norm, learning_rate=rate, tokens=batch.target_tokens, spike=spike
+        )
+
+    def _spike(self, loss: float, norm: float) -> str | None:
+        """Why the step at hand must not change the weights; notes it in the window."""
+        rule = self.compiled.plan.optimizer.spikes
+        if rule is None:
+            return None
+        reason = self.spikes.reason(loss, norm, rule)
+        self.spikes.add(loss, norm, rule)
+        before = list(range(self.step - rule.most_in_a_row + 1, self.step + 1))
+        if reason is not None and self.skipped[-rule.most_in_a_row :] == before:
+            raise NonFiniteError(
+                f"step {self.step + 1} of stage {self.stage.name}: {reason}, and so were the "
+                f"{rule.most_in_a_row} steps before. The last checkpoint is intact; look at what they read "
+                "(`medpipe batch`), lower optimizer.peak_learning_rate, or widen optimizer.spikes"
+            )
+        return reason
 
     def state(self) -> TrainingState:
         """The counters and generators as a checkpoint keeps them."""
@@ -154,6 +209,11 @@ class Training:
             loss_first=self.loss_first,
             loss_last=self.loss_last,
             seconds=self.seconds,
+            spike_losses=tuple(self.spikes.losses),
+            spike_gradient_norms=tuple(self.spikes.gradient_norms),
+            skipped=tuple(self.skipped),
+            best=self.best,
+            bits_per_byte=self.bits_per_byte,
             rng=rng_state(),
             tokenizer=self.compiled.tokenizer.digest,
             shards=tuple(shard.key for shard in self.stage.shards),
@@ -161,19 +221,19 @@ class Training:
             precision=self.compute.precision.value,
             threads=torch.get_num_threads(),
             micro_batch_sequences=self.micro_batch,
+            compiled=self.compiled.plan.compile_blocks,
             torch_version=torch.__version__,
         )
 
-    def save(self, folder: Path) -> Path:
-        """Writes a checkpoint into the run's `checkpoints` folder; see `save_checkpoint`."""
-        return save_checkpoint(
-            folder,
-            model=self.model,
-            optimizer=self.optimizer,
-            state=self.state(),
-            tokenizer=self.compiled.tokenizer,
-            keep=self.compiled.plan.keep_checkpoints,
+    def contents(self) -> Contents:
+        """A copy of all that a checkpoint holds."""
+        return checkpoint_contents(
+            self.model, self.optimizer, self.state(), tokenizer=self.compiled.tokenizer
         )
+
+    def save(self, folder: Path) -> Path:
+        """Writes a checkpoint into the run's `checkpoints` and waits for it; see `write_checkpoint`."""
+        return write_checkpoint(folder, self.contents(), keep=self.compiled.plan.keep_checkpoints)
 
     def restore(self, path: Path) -> list[str]:
         """Goes on from a verified checkpoint: of this stage, or the final one of the stage before.
@@ -189,8 +249,11 @@ class Training:
         if state.stage_digest == self.stage.digest:
             self.loss_first, self.loss_last = state.loss_first, state.loss_last
             self.seconds = state.seconds
+            self.skipped, self.best = list(state.skipped), state.best
+            self.bits_per_byte = state.bits_per_byte
+        self.spikes = SpikeWindow(list(state.spike_losses), list(state.spike_gradient_norms))
         restore_rng(state.rng)
-        differing = ("device", "precision", "threads", "micro_batch_sequences", "torch_version")
+        differing = ("device", "precision", "threads", "micro_batch_sequences", "compiled", "torch_version")
         return [
             f"{name} was {getattr(state, name)}, is {getattr(here, name)}"
             for name in differing
