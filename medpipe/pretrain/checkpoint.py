@@ -31,6 +31,7 @@ from medpipe.lake.manifest import (
 )
 from medpipe.pretrain.corpus import TokenizerInfo
 from medpipe.pretrain.optimizer import OptimizerStateError, load_optimizer_tensors, optimizer_tensors
+from medpipe.pretrain.ranks import like, whole
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -93,6 +94,7 @@ class TrainingState(BaseModel):
     precision: str
     threads: int
     micro_batch_sequences: int
+    processes: int = 1
     compiled: bool = False
     """Whether the blocks were compiled."""
     torch_version: str
@@ -115,7 +117,10 @@ class Contents:
 def checkpoint_contents(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, tokenizer: TokenizerInfo
 ) -> Contents:
-    """A copy of everything that training goes on to change, in the host's memory."""
+    """A copy of everything that training goes on to change, in the host's memory.
+
+    Where the model is sharded every rank must call it; the first one's copy is written.
+    """
     config: Any = model.config
     return Contents(
         # named_parameters yields a tied matrix once, under the name that transformers ties the other to.
@@ -128,7 +133,7 @@ def checkpoint_contents(
 
 
 def _copied(tensor: Tensor) -> Tensor:
-    return tensor.to("cpu", copy=True).contiguous()
+    return whole(tensor).to("cpu", copy=True).contiguous()
 
 
 def write_checkpoint(folder: Path, contents: Contents, *, keep: int) -> Path:
@@ -309,7 +314,7 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
         raise CheckpointError(f"checkpoint {path}: {WEIGHTS} does not have the shape of the plan's model")
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(like(weights[name], parameter))
     try:
         load_optimizer_tensors(model, optimizer, load_file(path / OPTIMIZER))
     except OptimizerStateError as error:

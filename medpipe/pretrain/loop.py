@@ -25,7 +25,7 @@ def train(
     training: Training,
     *,
     checkpoints: Path,
-    spool: Spool,
+    spool: Spool | None,
     progress: Progress,
     stop: StopRequest,
     measure: Measure,
@@ -35,7 +35,7 @@ def train(
     Args:
         training: the stage, at its start or restored.
         checkpoints: folder of the run's checkpoints.
-        spool: takes the metrics.
+        spool: takes the metrics; None on ranks but the first, which write nothing.
         progress: told a line every two seconds.
         stop: looked at after each step.
         measure: gives bits per byte, `all` and by domain, where the plan measures on the way.
@@ -54,7 +54,7 @@ def train(
     last = training.stage.first_step + training.stage.steps
 
     def note(path: Path, state: TrainingState) -> None:
-        if state.step < last:
+        if spool is not None and state.step < last:
             note_checkpoint(path, state, spool)
 
     with CheckpointWriter(checkpoints, keep=plan.keep_checkpoints, on_written=note) as writer:
@@ -63,7 +63,8 @@ def train(
             result = training.train_step()
             step = training.step
             meter.add(result)
-            if is_first or step == last or result.spike or step % plan.log_every_steps == 0:
+            is_logged = is_first or step == last or result.spike or step % plan.log_every_steps == 0
+            if spool is not None and is_logged:
                 spool.metrics(meter.metrics(result), step=step, tokens=training.tokens)
             meter.report(result, progress)
             if result.spike:
@@ -71,18 +72,21 @@ def train(
             is_measured = bool(plan.measure_every_steps) and step % (plan.measure_every_steps or 1) == 0
             if is_measured and step < last:
                 _measure(training, measure)
-            is_stopping = stop.signal_name is not None and step < last
+            is_asked = training.ranks.any(stop.signal_name is not None, training.compute.device)
+            is_stopping = is_asked and step < last
             training.laps.start()
             if step == last or is_measured or is_stopping or step % plan.checkpoint_every_steps == 0:
-                writer.submit(training.contents())
+                contents = training.contents()
+                if spool is not None:
+                    writer.submit(contents)
             writer.poll()
             training.laps.lap("checkpoint")
             if is_stopping:
                 writer.wait()
                 name = checkpoint_folder(checkpoints, step).name
                 raise Stopped(
-                    f"stopped by {stop.signal_name} after step {step}; {name} is saved, run again to go on "
-                    "from it"
+                    f"stopped by {stop.signal_name or 'another rank'} after step {step}; {name} is saved, "
+                    "run again to go on from it"
                 )
     return checkpoint_folder(checkpoints, last)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from medpipe.pretrain.plan import OptimizerSettings
+from medpipe.pretrain.ranks import like
 
 _STATE_KEYS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -74,7 +75,8 @@ def load_optimizer_tensors(
                 f"moments of {name} have shape {tuple(state['exp_avg'].shape)}, "
                 f"the parameter {tuple(parameter.shape)}"
             )
-        # The fused kernel keeps the step count on the parameter's device.
         optimizer.state[parameter] = {
-            key: value.to(device=parameter.device, dtype=torch.float32) for key, value in state.items()
+            # The fused kernel keeps the step count on the parameter's device; it is not sharded.
+            "step": state["step"].to(device=parameter.device, dtype=torch.float32),
+            **{key: like(state[key].float(), parameter) for key in ("exp_avg", "exp_avg_sq")},
         }

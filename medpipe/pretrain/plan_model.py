@@ -177,6 +177,23 @@ class SampleSettings(_Section):
     """Draw among this many likeliest tokens; 1 is greedy."""
 
 
+class Strategy(StrEnum):
+    """How several processes hold one model."""
+
+    DDP = "ddp"
+    """Each holds all of it."""
+    FSDP = "fsdp"
+    """Weights, gradients and moments are sharded over them (FSDP2)."""
+
+
+class Devices(_Section):
+    """The processes of this machine that train together; what they compute is the same up to rounding."""
+
+    processes: Positive = 1
+    """One a GPU; on a CPU one is best."""
+    strategy: Strategy = Strategy.DDP
+
+
 class Plan(_Section):
     """A whole curriculum."""
 
@@ -196,6 +213,7 @@ class Plan(_Section):
     micro_batch_sequences: Positive | None = None
     """Sequences of one forward pass; gradients are accumulated. The whole batch if unset."""
     precision: Precision = Precision.AUTO
+    devices: Devices = Devices()
     compile_blocks: bool = False
     """Compile each block of the model (needs a C++ compiler); pays from some millions of tokens on."""
     threads: Positive | None = 2
@@ -230,6 +248,11 @@ class Plan(_Section):
             problems.append(
                 f"a step of {self.sequences_per_step} sequences does not divide into micro batches "
                 f"of {self.micro_batch_sequences} (micro_batch_sequences)"
+            )
+        if not problems and self.sequences_per_step % self.devices.processes:
+            problems.append(
+                f"a step of {self.sequences_per_step} sequences does not divide over "
+                f"{self.devices.processes} processes (devices.processes)"
             )
         if self.sequence_length > self.model.max_position:
             problems.append(

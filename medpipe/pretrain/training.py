@@ -25,6 +25,7 @@ from medpipe.pretrain.dataset import StageData, batch_tensors
 from medpipe.pretrain.laps import Laps
 from medpipe.pretrain.model import Compute, build_model, compile_blocks, logits_of
 from medpipe.pretrain.optimizer import build_optimizer, set_learning_rate
+from medpipe.pretrain.ranks import Ranks, gradients_summed_later, spread, whole
 from medpipe.pretrain.rng import restore_rng, rng_state, seed_everything
 from medpipe.pretrain.schedule import step_learning_rate
 from medpipe.pretrain.spike import SpikeWindow
@@ -50,29 +51,47 @@ class StepResult:
 
 
 def batch_loss(
-    model: nn.Module, compute: Compute, batch: Batch, *, micro_batch: int, laps: Laps | None = None
+    model: nn.Module,
+    compute: Compute,
+    batch: Batch,
+    *,
+    micro_batch: int,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    laps: Laps | None = None,
 ) -> float:
     """Mean loss of a batch over its target tokens; gradients are added to the parameters.
 
     Every micro batch is weighted by its number of target tokens, so accumulated gradients equal those of
-    the whole batch up to rounding, padding or not.
+    the whole batch up to rounding, padding or not, on one rank or on many.
+
+    Args:
+        model: what `spread` gave.
+        compute: where and how it runs.
+        batch: the global batch; each rank reads its share.
+        micro_batch: sequences of one forward pass of a rank.
+        ranks: who reads along.
+        laps: counts the time.
     """
     total = batch.target_tokens
     loss_sum = 0.0
-    for start in range(0, len(batch.input_ids), micro_batch):
-        tensors = batch_tensors(batch.rows(start, start + micro_batch), compute.device)
+    rows = ranks.share(len(batch.input_ids))
+    for start in range(rows.start, rows.stop, micro_batch):
+        stop = min(start + micro_batch, rows.stop)
+        tensors = batch_tensors(batch.rows(start, stop), compute.device)
         targets = tensors.pop("targets")
-        logits = logits_of(model, compute, **tensors)
-        loss = functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        if laps is not None:
-            laps.lap("forward")
-        (loss / total).backward()  # type: ignore[no-untyped-call]
+        with gradients_summed_later(model, stop < rows.stop):
+            logits = logits_of(model, compute, **tensors)
+            loss = functional.cross_entropy(
+                logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            )
+            if laps is not None:
+                laps.lap("forward")
+            # The ranks' gradients are averaged, and the loss is a sum over them.
+            (loss * (ranks.size / total)).backward()  # type: ignore[no-untyped-call]
         loss_sum += loss.item()
         if laps is not None:
             laps.lap("backward")
-    return loss_sum / total
+    return ranks.sum(loss_sum, compute.device) / total
 
 
 @dataclass(kw_only=True)
@@ -84,9 +103,12 @@ class Training:
     data: StageData
     compute: Compute
     model: nn.Module
+    forward: nn.Module
+    """What a batch goes through: the model, or what spreads it over the ranks."""
     optimizer: torch.optim.AdamW
     step: int
     """Global optimizer steps taken."""
+    ranks: Ranks = Ranks()  # noqa: RUF009 - frozen
     tokens: int = 0
     """Target tokens trained on since the curriculum began."""
     tokens_by_source: dict[str, Counter[str]] = field(default_factory=dict)
@@ -106,27 +128,37 @@ class Training:
 
     @classmethod
     def begin(
-        cls, compiled: CompiledPlan, stage: CompiledStage, *, data: StageData, compute: Compute
+        cls,
+        compiled: CompiledPlan,
+        stage: CompiledStage,
+        *,
+        data: StageData,
+        compute: Compute,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> Training:
         """A fresh model with the plan's seed, at the stage's first step."""
         seed_everything(compiled.plan.seed)
         model = build_model(compiled.plan, compiled.tokenizer, compute)
         if compiled.plan.compile_blocks:
             compile_blocks(model)
+        forward = spread(model, ranks, compiled.plan.devices.strategy)
         return cls(
             compiled=compiled,
             stage=stage,
             data=data,
             compute=compute,
             model=model,
+            forward=forward,
+            ranks=ranks,
             optimizer=build_optimizer(model, compiled.plan.optimizer),
             step=stage.first_step,
         )
 
     @property
     def micro_batch(self) -> int:
-        """Sequences of one forward pass."""
-        return self.compiled.plan.micro_batch_sequences or self.stage.sequences_per_step
+        """Sequences of one forward pass of a rank."""
+        share = self.stage.sequences_per_step // self.ranks.size
+        return min(share, self.compiled.plan.micro_batch_sequences or share)
 
     @property
     def cursor(self) -> int:
@@ -153,8 +185,15 @@ class Training:
         rate = step_learning_rate(self.step, self.compiled.plan)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = batch_loss(self.model, self.compute, batch, micro_batch=self.micro_batch, laps=self.laps)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip).item()
+        loss = batch_loss(
+            self.forward,
+            self.compute,
+            batch,
+            micro_batch=self.micro_batch,
+            ranks=self.ranks,
+            laps=self.laps,
+        )
+        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NonFiniteError(
                 f"step {self.step + 1} of stage {self.stage.name}: loss {loss}, gradient norm {norm}; the "
@@ -221,12 +260,13 @@ class Training:
             precision=self.compute.precision.value,
             threads=torch.get_num_threads(),
             micro_batch_sequences=self.micro_batch,
+            processes=self.ranks.size,
             compiled=self.compiled.plan.compile_blocks,
             torch_version=torch.__version__,
         )
 
     def contents(self) -> Contents:
-        """A copy of all that a checkpoint holds."""
+        """A copy of all that a checkpoint holds; every rank must call it."""
         return checkpoint_contents(
             self.model, self.optimizer, self.state(), tokenizer=self.compiled.tokenizer
         )
@@ -253,7 +293,15 @@ class Training:
             self.bits_per_byte = state.bits_per_byte
         self.spikes = SpikeWindow(list(state.spike_losses), list(state.spike_gradient_norms))
         restore_rng(state.rng)
-        differing = ("device", "precision", "threads", "micro_batch_sequences", "compiled", "torch_version")
+        differing = (
+            "device",
+            "precision",
+            "threads",
+            "micro_batch_sequences",
+            "processes",
+            "compiled",
+            "torch_version",
+        )
         return [
             f"{name} was {getattr(state, name)}, is {getattr(here, name)}"
             for name in differing
