@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import jieba
-import xxhash
 import spacy  # noqa: F401 - imported before the clock starts, used by the workers
+import xxhash
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import (
     MinhashConfig,

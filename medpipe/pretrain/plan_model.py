@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -66,6 +67,23 @@ class SampleSettings(Section):
     """Draw among this many likeliest tokens; 1 is greedy."""
 
 
+class Strategy(StrEnum):
+    """How several processes hold one model."""
+
+    DDP = "ddp"
+    """Each holds all of it."""
+    FSDP = "fsdp"
+    """Weights, gradients and moments are sharded over them (FSDP2)."""
+
+
+class Devices(Section):
+    """The processes of this machine that train together; what they compute is the same up to rounding."""
+
+    processes: Positive = 1
+    """One a GPU; on a CPU one is best."""
+    strategy: Strategy = Strategy.DDP
+
+
 class Plan(Section):
     """A whole curriculum."""
 
@@ -90,11 +108,16 @@ class Plan(Section):
     micro_batch_sequences: Positive | None = None
     """Sequences of one forward pass; gradients are accumulated. The whole batch if unset."""
     precision: Precision = Precision.AUTO
+    devices: Devices = Devices()
+    compile_blocks: bool = False
+    """Compile each block of the model (needs a C++ compiler); pays from some millions of tokens on."""
     threads: Positive | None = 2
     """CPU threads of the trainer, pinned because results depend on them; all if null."""
     checkpoint_every_steps: Positive = 200
     keep_checkpoints: Positive = 2
-    """Newest checkpoints of a stage that stay."""
+    """Newest checkpoints of a stage that stay, beside the best one that was measured."""
+    measure_every_steps: Positive | None = None
+    """Measure bits per byte and save a checkpoint so often; only at a stage's end if unset."""
     log_every_steps: Positive = 5
     maximum_epochs: Annotated[float, Field(gt=0)] = 4.0
     """Most passes over any shard in the whole curriculum."""
@@ -130,6 +153,11 @@ class Plan(Section):
             problems.append(
                 f"a step of {self.sequences_per_step} sequences does not divide into micro batches "
                 f"of {self.micro_batch_sequences} (micro_batch_sequences)"
+            )
+        if not problems and self.sequences_per_step % self.devices.processes:
+            problems.append(
+                f"a step of {self.sequences_per_step} sequences does not divide over "
+                f"{self.devices.processes} processes (devices.processes)"
             )
         return problems
 

@@ -128,6 +128,26 @@ class StartFrom(Section):
         return self
 
 
+class SpikeRule(Section):
+    """When an optimizer step is left out; see `medpipe.pretrain.spike`."""
+
+    window: Annotated[int, Field(ge=2)] = 128
+    """Steps that a step is compared with."""
+    deviations: Annotated[float, Field(gt=0)] = 6.0
+    """Standard deviations above their mean from which on a step is a spike."""
+    most_in_a_row: Positive = 16
+    """After so many steps left out one after another training stops: something else is wrong."""
+
+    @property
+    def least_steps(self) -> int:
+        """Steps that must be known before one can be a spike."""
+        return max(2, self.window // 2)
+
+
+def _is_default_rule(value: object) -> bool:
+    return value == SpikeRule()
+
+
 class OptimizerSettings(Section):
     """AdamW."""
 
@@ -138,6 +158,8 @@ class OptimizerSettings(Section):
     """Decoupled decay of matrices; norms and biases are never decayed."""
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest global gradient norm."""
+    spikes: SpikeRule | None = Field(default=SpikeRule(), exclude_if=_is_default_rule)
+    """Steps that are left out; none if null."""
 
 
 class Precision(StrEnum):

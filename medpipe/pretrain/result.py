@@ -51,6 +51,10 @@ class StageResult(BaseModel):
     device: str
     precision: str
     threads: int
+    skipped: tuple[int, ...] = ()
+    """Global steps, counted from 1, whose update was left out as a spike."""
+    best_step: int | None = None
+    """Global step of the best checkpoint on the way, where the stage was measured there."""
     sample: str | None = None
     """A few lines the last stage's model wrote."""
 

@@ -121,9 +121,9 @@ def measure(compiled: CompiledPlan, lake: Lake, *, steps: int) -> Trial:
 
 def _load_libraries(compiled: CompiledPlan, stage: CompiledStage, data: StageData, compute: Compute) -> None:
     """Takes a step of a very small model, so that what torch loads is not taken for the model's."""
+    from medpipe.pretrain.loss import batch_loss
     from medpipe.pretrain.model import build_model
     from medpipe.pretrain.optimizer import build_optimizer
-    from medpipe.pretrain.training import batch_loss
 
     shape = compiled.shape.model_copy(
         update={
