@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from typer.core import TyperGroup
 
 from medpipe.cli_output import AsJson, print_json
 from medpipe.lineage_cli import batch, forget, trace
-from medpipe.plan_cli import plan_app
+from medpipe.plan_cli import PlanName, plan_app
 from medpipe.settings import Settings
 from medpipe.sources_cli import sources_app
 from medpipe.tokens_cli import tokens_app
@@ -124,6 +125,41 @@ def dev(
                 time.sleep(0.5)
     except KeyboardInterrupt:
         typer.echo("stopped")
+
+
+@app.command("verify-resume")
+def verify_resume_of(
+    plan: PlanName,
+    snapshot: Annotated[str, typer.Option(help="Name of a snapshot, or 'current'.")] = "current",
+    seed: Annotated[int | None, typer.Option(help="Of the steps to kill at; drawn if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a plan straight and again with kills; compare every byte. Takes twice its training time."""
+    from dataclasses import asdict
+
+    from medpipe.lake.layout import Lake
+    from medpipe.pretrain.plan import load_plan
+    from medpipe.pretrain.verify_resume import verify_resume
+    from medpipe.tokens.snapshot import read_snapshot
+
+    lake = Lake(Settings().lake)
+    compared = verify_resume(
+        load_plan(plan),
+        read_snapshot(lake, snapshot),
+        lake,
+        seed=seed,
+        say=lambda text: typer.echo(text, err=True),
+    )
+    if as_json:
+        print_json([asdict(each) | {"different": each.different} for each in compared])
+    else:
+        table = Table("stage", "killed at", *compared[0].straight, title="straight and killed")
+        for each in compared:
+            cells = ["differs" if part in each.different else "equal" for part in each.straight]
+            table.add_row(each.stage, ", ".join(each.killed_at), *cells)
+        Console().print(table)
+    if any(each.different for each in compared):
+        raise typer.Exit(1)
 
 
 def main() -> None:

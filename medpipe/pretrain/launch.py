@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from medpipe.pretrain.guard import PARENT_VARIABLE
@@ -20,13 +21,24 @@ __all__ = [
 ]
 
 
-RANK, LOCAL_RANK = "RANK", "LOCAL_RANK"
-"""Variables that torchrun sets."""
+@dataclass(frozen=True)
+class RankVariables:
+    """What torchrun's variables say of this process."""
+
+    rank: int
+    size: int
+    local_rank: int | None
+    """Among those of this machine; None where torchrun did not start it."""
 
 
-def is_first_rank() -> bool:
-    """Whether this process is the first of those that train together, or alone."""
-    return os.environ.get(RANK, "0") == "0"
+def rank_variables() -> RankVariables:
+    """Reads torchrun's variables; alone, a process is the first of one."""
+    local = os.environ.get("LOCAL_RANK")
+    return RankVariables(
+        rank=int(os.environ.get("RANK", "0")),
+        size=int(os.environ.get("WORLD_SIZE", "1")),
+        local_rank=None if local is None else int(local),
+    )
 
 
 def trainer_command(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +20,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from medpipe.pretrain.launch import LOCAL_RANK
+from medpipe.pretrain.launch import rank_variables
 from medpipe.pretrain.plan_model import Strategy
 
-_WORLD_SIZE = "WORLD_SIZE"
 _TIMEOUT = datetime.timedelta(minutes=30)
 
 
@@ -66,16 +64,16 @@ class Ranks:
 @contextlib.contextmanager
 def joined_ranks() -> Iterator[Ranks]:
     """Joins the other processes where torchrun started this one; leaves them at the end of the block."""
-    size = int(os.environ.get(_WORLD_SIZE, "1"))
-    if size == 1:
+    told = rank_variables()
+    if told.size == 1:
         yield Ranks()
         return
     on_cuda = torch.cuda.is_available()
     if on_cuda:
-        torch.cuda.set_device(int(os.environ.get(LOCAL_RANK, "0")))
+        torch.cuda.set_device(told.local_rank or 0)
     dist.init_process_group("nccl" if on_cuda else "gloo", timeout=_TIMEOUT)
     try:
-        yield Ranks(dist.get_rank(), size)
+        yield Ranks(dist.get_rank(), told.size)
     finally:
         dist.destroy_process_group()
 

@@ -18,7 +18,7 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
 from medpipe.pretrain.guard import RunLockedError, die_with_parent
-from medpipe.pretrain.launch import LOCAL_RANK, RANK, is_first_rank
+from medpipe.pretrain.launch import rank_variables
 from medpipe.pretrain.plan import STAGES, PlanError, load_plan
 from medpipe.pretrain.result import ResultError, clear_failure, stage_run_folder, write_failure
 from medpipe.pretrain.stop import Progress, Stopped, StopRequest
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--snapshot", required=True, help="name of the corpus snapshot")
     parser.add_argument("--stage", required=True, choices=STAGES)
     options = parser.parse_args(arguments)
-    if LOCAL_RANK in os.environ:
+    if rank_variables().local_rank is not None:
         die_with_parent()
     with _reporting(options.stage) as progress:
         lake = Lake(options.lake)
@@ -78,7 +78,7 @@ def _train(
         ShardError,
     )
     folder = stage_run_folder(lake, compiled, stage)
-    if is_first_rank():
+    if rank_variables().rank == 0:
         clear_failure(folder)
     try:
         with joined_ranks() as ranks:
@@ -113,7 +113,7 @@ def _reporting(stage: str) -> Iterator[Progress]:
 
     Of several processes the first one tells the news; the others only what went wrong.
     """
-    if not is_first_rank():
+    if rank_variables().rank != 0:
         yield lambda text: _complain(stage, text)
     elif "DAGSTER_PIPES_CONTEXT" in os.environ:
         from dagster_pipes import open_dagster_pipes
@@ -126,7 +126,7 @@ def _reporting(stage: str) -> Iterator[Progress]:
 
 def _complain(stage: str, text: str) -> None:
     if text.startswith("error:"):
-        print(f"{stage}, rank {os.environ[RANK]}: {text}", file=sys.stderr, flush=True)
+        print(f"{stage}, rank {rank_variables().rank}: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
