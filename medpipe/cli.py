@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from medpipe.cli_output import AsJson, print_json
 from medpipe.lineage_cli import batch, forget, trace
+from medpipe.plan_cli import PlanName, plan_app
 from medpipe.settings import Settings
 from medpipe.sources_cli import sources_app
 from medpipe.tokens_cli import tokens_app
@@ -44,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From medical corpora to a model.",
 )
-plan_app = typer.Typer(no_args_is_help=True, help="Stage plans.")
 app.add_typer(sources_app, name="sources")
 app.add_typer(tokens_app, name="tokens")
 app.add_typer(plan_app, name="plan")
@@ -130,39 +130,39 @@ def dev(
         typer.echo("stopped")
 
 
-@plan_app.command("check")
-def check_plan(
-    plan: Annotated[str, typer.Argument(help="Name of a built-in plan or path of a YAML file.")],
+@app.command("verify-resume")
+def verify_resume_of(
+    plan: PlanName,
+    snapshot: Annotated[str, typer.Option(help="Name of a snapshot, or 'current'.")] = "current",
+    seed: Annotated[int | None, typer.Option(help="Of the steps to kill at; drawn if left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compile a plan against the current corpus snapshot before any compute."""
+    """Train a plan straight and again with kills; compare every byte. Takes twice its training time."""
+    from dataclasses import asdict
+
     from medpipe.lake.layout import Lake
-    from medpipe.pretrain.compile import compile_plan
     from medpipe.pretrain.plan import load_plan
+    from medpipe.pretrain.verify_resume import verify_resume
     from medpipe.tokens.snapshot import read_snapshot
 
     lake = Lake(Settings().lake)
-    compiled = compile_plan(load_plan(plan), read_snapshot(lake), lake)
-    rows: list[dict[str, Any]] = [
-        {
-            "stage": stage.name,
-            "steps": stage.steps,
-            "from": part.label,
-            "samples": part.samples,
-            "epochs": part.epochs,
-        }
-        for stage in compiled.stages
-        for part in stage.components
-    ]
+    compared = verify_resume(
+        load_plan(plan),
+        read_snapshot(lake, snapshot),
+        lake,
+        seed=seed,
+        say=lambda text: typer.echo(text, err=True),
+    )
     if as_json:
-        print_json(rows)
-        return
-    table = Table("stage", "steps", "from", "samples", "epochs")
-    for row in rows:
-        table.add_row(
-            row["stage"], f"{row['steps']:,}", row["from"], f"{row['samples']:,}", f"{row['epochs']:.2f}"
-        )
-    Console().print(table)
+        print_json([asdict(each) | {"different": each.different} for each in compared])
+    else:
+        table = Table("stage", "killed at", *compared[0].straight, title="straight and killed")
+        for each in compared:
+            cells = ["differs" if part in each.different else "equal" for part in each.straight]
+            table.add_row(each.stage, ", ".join(each.killed_at), *cells)
+        Console().print(table)
+    if any(each.different for each in compared):
+        raise typer.Exit(1)
 
 
 def main() -> None:

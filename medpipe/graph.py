@@ -14,6 +14,7 @@ from medpipe.lake.layout import Lake
 from medpipe.normalize.assets import build_normalized_asset
 from medpipe.pretrain.assets import build_stage_assets
 from medpipe.pretrain.plan import load_plan
+from medpipe.pretrain.published_model import tokenizer_config
 from medpipe.settings import Settings
 from medpipe.tokens.assets import build_token_assets
 
@@ -42,7 +43,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *(build_raw_asset(source, settings=settings, lake=lake) for source in sources),
             *(build_normalized_asset(source, lake=lake) for source in sources),
             *build_corpus_assets(sources, catalog=catalog.sources, lake=lake),
-            *build_token_assets(sources, tokenizer=plan.tokenizer, lake=lake),
+            *build_token_assets(sources, tokenizer=tokenizer_config(plan, lake), lake=lake),
             *build_stage_assets(plan, settings=settings, lake=lake),
             *build_evaluation_assets(plan, settings=settings, lake=lake),
         ],

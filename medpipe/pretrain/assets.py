@@ -89,7 +89,7 @@ def _build_stage_asset(
             "mixture": facts_table(
                 [{"from": entry.label, "weight": entry.weight} for entry in stage.mixture]
             ),
-            "learning rate": f"{stage.learning_rate.shape} to {stage.learning_rate.to:g} of the peak",
+            "learning rate": stage.rate_in_words,
         },
         code_version=CODE_VERSION,
         pool=GPU_POOL,

@@ -7,15 +7,16 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from medpipe.lake.digest import digest_value, sha256_file
 from medpipe.lake.files import fsync_path, naming_a_full_disk, temporary_sibling
@@ -30,6 +31,8 @@ from medpipe.lake.manifest import (
 )
 from medpipe.pretrain.corpus import TokenizerInfo
 from medpipe.pretrain.optimizer import OptimizerStateError, load_optimizer_tensors, optimizer_tensors
+from medpipe.pretrain.ranks import like, whole
+from medpipe.pretrain.training_state import TrainingState
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -41,51 +44,44 @@ class CheckpointError(ValueError):
     """A checkpoint is damaged or belongs to something else; the message names it and the fix."""
 
 
-class TrainingState(BaseModel):
-    """Where training stands between two optimizer steps, besides weights and moments."""
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a checkpoint's files are written from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    curriculum: str
-    seed: int
-    stage: str
-    stage_digest: str
-    step: int
-    """Optimizer steps since the curriculum began."""
-    cursor: int
-    """Next sample index of this stage's stream."""
-    tokens: int
-    """Target tokens trained on since the curriculum began."""
-    tokens_by_source: dict[str, dict[str, int]]
-    """Target tokens by stage and source."""
-    loss_first: float | None
-    """Loss of the stage's first step."""
-    loss_last: float | None
-    """Loss of the newest step."""
-    seconds: float
-    """Time this stage has trained for."""
-    rng: dict[str, Any]
-    tokenizer: str
-    """Digest of the tokenizer."""
-    shards: tuple[str, ...]
-    """The stage's shards, by `domain/source/digest/name`."""
-    device: str
-    precision: str
-    threads: int
-    micro_batch_sequences: int
-    torch_version: str
+    weights: dict[str, Tensor]
+    """fp32, by parameter name; a tied matrix once."""
+    moments: dict[str, Tensor]
+    """See `optimizer_tensors`."""
+    config: str
+    """The model's `config.json`."""
+    state: TrainingState
+    tokenizer: TokenizerInfo
 
 
-def save_checkpoint(
-    folder: Path,
-    *,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    state: TrainingState,
-    tokenizer: TokenizerInfo,
-    keep: int,
-) -> Path:
-    """Writes `<folder>/<step>/` and drops all but the newest `keep` checkpoints.
+def checkpoint_contents(
+    model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, tokenizer: TokenizerInfo
+) -> Contents:
+    """A copy of everything that training goes on to change, in the host's memory.
+
+    Where the model is sharded every rank must call it; the first one's copy is written.
+    """
+    config: Any = model.config
+    return Contents(
+        # named_parameters yields a tied matrix once, under the name that transformers ties the other to.
+        weights={name: _copied(parameter.detach()) for name, parameter in model.named_parameters()},
+        moments={name: _copied(each) for name, each in optimizer_tensors(model, optimizer).items()},
+        config=config.to_json_string(use_diff=True),
+        state=state,
+        tokenizer=tokenizer,
+    )
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return whole(tensor).to("cpu", copy=True).contiguous()
+
+
+def write_checkpoint(folder: Path, contents: Contents, *, keep: int) -> Path:
+    """Writes `<folder>/<step>/` and drops all but the newest `keep` checkpoints and the best one.
 
     The files are written under a temporary name and flushed, the manifest with their digests last, and a
     rename publishes them: a reader finds a whole checkpoint or none.
@@ -96,15 +92,16 @@ def save_checkpoint(
     Raises:
         DiskFullError: the disk filled; earlier checkpoints are unchanged.
     """
+    state = contents.state
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*.tmp"):  # of a killed trainer; the run's lock is ours
         shutil.rmtree(leftover, ignore_errors=True)
-    final = folder / f"{state.step:08d}"
+    final = checkpoint_folder(folder, state.step)
     draft = temporary_sibling(final)
     try:
         with naming_a_full_disk(folder), _safetensors_as_os_errors():
             draft.mkdir()
-            _write_files(draft, model, optimizer, state, tokenizer)
+            _write_files(draft, contents)
             write_manifest(draft, _manifest(draft, final, state))
             fsync_path(draft)
             if final.exists():  # a damaged one that was passed over on resume
@@ -113,29 +110,26 @@ def save_checkpoint(
             fsync_path(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    best = None if state.best is None else checkpoint_folder(folder, state.best.step)
     for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        if old != best:
+            shutil.rmtree(old, ignore_errors=True)
     return final
 
 
-def _write_files(
-    draft: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    state: TrainingState,
-    tokenizer: TokenizerInfo,
-) -> None:
-    # named_parameters yields a tied matrix once, under the name that transformers ties the other to.
-    weights = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
-    save_file(weights, draft / WEIGHTS, metadata={"format": "pt"})
-    save_file(optimizer_tensors(model, optimizer), draft / OPTIMIZER)
-    config: Any = model.config
-    (draft / "config.json").write_text(config.to_json_string(use_diff=True), encoding="utf-8")
-    shutil.copyfile(tokenizer.path, draft / "tokenizer.json")
-    (draft / "tokenizer_config.json").write_bytes(_tokenizer_config(tokenizer))
-    (draft / STATE).write_bytes(
-        orjson.dumps(state.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-    )
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a global step lies in a run's `checkpoints`."""
+    return folder / f"{step:08d}"
+
+
+def _write_files(draft: Path, contents: Contents) -> None:
+    save_file(contents.weights, draft / WEIGHTS, metadata={"format": "pt"})
+    save_file(contents.moments, draft / OPTIMIZER)
+    (draft / "config.json").write_text(contents.config, encoding="utf-8")
+    shutil.copyfile(contents.tokenizer.path, draft / "tokenizer.json")
+    (draft / "tokenizer_config.json").write_bytes(_tokenizer_config(contents.tokenizer))
+    state = contents.state.model_dump(mode="json")
+    (draft / STATE).write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
 
 
 def _tokenizer_config(tokenizer: TokenizerInfo) -> bytes:
@@ -264,7 +258,7 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
         raise CheckpointError(f"checkpoint {path}: {WEIGHTS} does not have the shape of the plan's model")
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(like(weights[name], parameter))
     try:
         load_optimizer_tensors(model, optimizer, load_file(path / OPTIMIZER))
     except OptimizerStateError as error:

@@ -9,42 +9,28 @@ from typing import TYPE_CHECKING, Any
 from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
 from medpipe.pretrain import CODE_VERSION
-from medpipe.pretrain.corpus import ShardInfo, TokenizerInfo, list_shards, of_split, tokenizer_info
-from medpipe.pretrain.plan import STAGES, MixtureEntry, Plan, PlanError, StagePlan
-from medpipe.pretrain.schedule import stage_fraction
-from medpipe.pretrain.stream import allocate, window_count
+from medpipe.pretrain.corpus import (
+    ShardInfo,
+    TokenizerInfo,
+    list_shards,
+    of_split,
+    tokenizer_differences,
+    tokenizer_info,
+)
+from medpipe.pretrain.mixture import Component, components_of
+from medpipe.pretrain.plan import STAGES, ModelShape, Plan, PlanError, StagePlan
+from medpipe.pretrain.published_model import tokenizer_config
+from medpipe.pretrain.schedule import stage_fraction, stage_start, stage_tokens, total_tokens
+from medpipe.pretrain.start import Start, TakenStage, resolve_start
 from medpipe.records.kinds import Split
 
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
 
+__all__ = ["CompiledPlan", "CompiledStage", "Component", "compile_plan", "compiled_or_problems", "rate_jumps"]
 
 RATE_TOLERANCE = 1e-12
 """Largest jump of the learning rate at a border, as a fraction of the peak."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """A mixture entry with the shards that matched it."""
-
-    label: str
-    share: float
-    """Share of the stage's samples that the plan asks for."""
-    samples: int
-    """Samples of the stage."""
-    shards: tuple[ShardInfo, ...]
-    windows: int
-    """Samples of one epoch."""
-
-    @property
-    def epochs(self) -> float:
-        """Passes over the shards in this stage."""
-        return self.samples / self.windows
-
-    @property
-    def tokens(self) -> int:
-        """Training tokens of one epoch."""
-        return sum(shard.tokens for shard in self.shards)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +48,8 @@ class CompiledStage:
     sequences_per_step: int
     sequence_length: int
     components: tuple[Component, ...]
+    taken_from: str | None = None
+    """Run folder below `runs/` of the earlier run that trained it; None where this plan trains it."""
 
     @property
     def samples(self) -> int:
@@ -90,6 +78,21 @@ class CompiledPlan:
     validation: tuple[ShardInfo, ...]
     warnings: tuple[str, ...]
     """What a person should know although it stops nothing."""
+    start: Start | None = None
+    """The checkpoint it goes on from; None for fresh weights."""
+
+    @property
+    def shape(self) -> ModelShape:
+        """Shape of the model: of the checkpoint it starts from, else the plan's."""
+        shape = self.start.shape if self.start else self.plan.model
+        if shape is None:
+            raise AssertionError("a plan without a model has a start")
+        return shape
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of the embedding."""
+        return self.start.vocabulary_size if self.start else self.tokenizer.vocabulary_size
 
     @property
     def validation_digest(self) -> str:
@@ -103,11 +106,17 @@ class CompiledPlan:
             PlanError: there is none.
         """
         self.plan.stage(name)
-        return self.stages[STAGES.index(name)]
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise PlanError(
+            f"plan {self.plan.name}",
+            [f"stage {name} is taken over from the run that start_from names, but its folder is gone"],
+        )
 
     def parent(self, name: str) -> CompiledStage | None:
         """The stage before; None for the first."""
-        index = STAGES.index(name)
+        index = self.stages.index(self.stage(name))
         return self.stages[index - 1] if index else None
 
 
@@ -125,28 +134,44 @@ def compile_plan(plan: Plan, snapshot: CorpusSnapshot, lake: Lake) -> CompiledPl
     Raises:
         PlanError: a mixture entry matches nothing or overlaps another, a shard would be repeated more
             often than `maximum_epochs`, the learning rate jumps at a border, shards are missing or of
-            another tokenizer, or nothing is held out. All reasons are listed.
+            another tokenizer, the tokenizer is not the one that the plan asks for, nothing is held out, or
+            `start_from` names what cannot be gone on from. All reasons are listed.
         ManifestError: the snapshot's tokenizer is not in the lake.
     """
+    compiled, problems = compiled_or_problems(plan, snapshot, lake)
+    if compiled is None:
+        raise PlanError(f"plan {plan.name} on snapshot {snapshot.name}", problems)
+    return compiled
+
+
+def compiled_or_problems(
+    plan: Plan, snapshot: CorpusSnapshot, lake: Lake
+) -> tuple[CompiledPlan | None, list[str]]:
+    """As `compile_plan`, but returns the reasons against a plan instead of raising them."""
     tokenizer = tokenizer_info(lake, snapshot)
     shards, problems = list_shards(lake, snapshot)
+    problems += tokenizer_differences(tokenizer, tokenizer_config(plan, lake))
     training, validation = of_split(shards, Split.TRAIN), of_split(shards, Split.VALIDATION)
-    problems += rate_jumps(plan)
+    start, found = resolve_start(plan, lake, tokenizer)
+    problems += [*found, *rate_jumps(plan, start)]
     if not validation:
         problems.append(
             "the snapshot holds no validation tokens, so no stage could be measured; "
             "curate with a larger held-out share and materialise the shards again"
         )
-    stages: list[CompiledStage] = []
-    for stage_plan in plan.stages:
-        components, found = _components(plan, stage_plan, training)
+    first = STAGES.index(start.at) if start else 0
+    stages = [_taken_stage(taken) for taken in start.taken] if start else []
+    parent = stages[-1] if stages else None
+    for stage_plan in plan.stages[first:]:
+        components, found = components_of(plan, stage_plan, training)
         problems += found
-        stages.append(_compile_stage(plan, stage_plan, components, tokenizer, stages[-1] if stages else None))
-    problems += _repetition_problems(plan, stages)
-    if problems:
-        raise PlanError(f"plan {plan.name} on snapshot {snapshot.name}", problems)
+        parent = compile_stage(plan, stage_plan, components, tokenizer, parent, start)
+        stages.append(parent)
+    problems += _repetition_problems(plan, stages, start)
     held_out = {shard.domain for shard in validation}
     unseen = sorted({shard.domain.value for shard in training if shard.domain not in held_out})
+    if problems:
+        return None, problems
     return CompiledPlan(
         plan=plan,
         snapshot=snapshot.name,
@@ -154,80 +179,66 @@ def compile_plan(plan: Plan, snapshot: CorpusSnapshot, lake: Lake) -> CompiledPl
         stages=tuple(stages),
         validation=validation,
         warnings=tuple(f"domain {domain} has no validation tokens and is not measured" for domain in unseen),
-    )
+        start=start,
+    ), []
 
 
-def rate_jumps(plan: Plan) -> list[str]:
+def rate_jumps(plan: Plan, start: Start | None = None) -> list[str]:
     """Borders at which the learning rate would jump, each with the fix."""
     problems = []
     for before, after in zip(plan.stages, plan.stages[1:], strict=False):
-        end, start = stage_fraction(plan, before.name, 1.0), stage_fraction(plan, after.name, 0.0)
-        if abs(end - start) > RATE_TOLERANCE:
+        end = stage_fraction(plan, before.name, stage_tokens(plan, before.name))
+        begin = stage_fraction(plan, after.name, 0)
+        if abs(end - begin) > RATE_TOLERANCE:
             problems.append(
-                f"the learning rate jumps from {end:g} to {start:g} of the peak between {before.name} and "
+                f"the learning rate jumps from {end:g} to {begin:g} of the peak between {before.name} and "
                 f"{after.name}; set learning_rate.to of {after.name} to {end:g} or choose another shape"
+            )
+    if start is not None and start.rate is not None:
+        peak = plan.optimizer.peak_learning_rate
+        begin = peak * stage_fraction(plan, start.at, 0)
+        if abs(start.rate - begin) > RATE_TOLERANCE * peak:
+            problems.append(
+                f"the learning rate jumps from {start.rate:g}, which the earlier run had reached, to "
+                f"{begin:g} at the start of {start.at}; keep its peak_learning_rate and the segments before "
+                f"{start.at}, or start from an earlier checkpoint"
             )
     return problems
 
 
-def _components(
-    plan: Plan, stage: StagePlan, training: tuple[ShardInfo, ...]
-) -> tuple[tuple[Component, ...], list[str]]:
-    problems: list[str] = []
-    matched: list[tuple[MixtureEntry, tuple[ShardInfo, ...]]] = []
-    taken: dict[str, str] = {}
-    for entry in stage.mixture:
-        shards = tuple(shard for shard in training if shard.matches(entry))
-        if not shards:
-            problems.append(_nothing_matches(stage.name, entry, training))
-            continue
-        for shard in shards:
-            other = taken.setdefault(shard.key, entry.label)
-            if other != entry.label or any(e.label == entry.label for e, _ in matched):
-                problems.append(
-                    f"stage {stage.name}: {shard.key} is matched by both '{other}' and '{entry.label}'; "
-                    "narrow one of them by source or tier"
-                )
-                break
-        matched.append((entry, shards))
-    weights = [entry.weight for entry, _ in matched]
-    samples = allocate(plan.stage_steps(stage.name) * plan.sequences_per_step, weights)
-    components = tuple(
-        Component(
-            label=entry.label,
-            share=entry.weight / sum(weights),
-            samples=count,
-            shards=shards,
-            windows=sum(window_count(shard.tokens, plan.sequence_length) for shard in shards),
-        )
-        for (entry, shards), count in zip(matched, samples, strict=True)
+def _taken_stage(taken: TakenStage) -> CompiledStage:
+    return CompiledStage(
+        name=taken.name,
+        parent=taken.parent,
+        digest=taken.digest,
+        first_step=taken.first_step,
+        steps=taken.steps,
+        sequences_per_step=taken.sequences_per_step,
+        sequence_length=taken.sequence_length,
+        components=(),
+        taken_from=taken.run,
     )
-    return components, problems
 
 
-def _nothing_matches(stage: str, entry: MixtureEntry, training: tuple[ShardInfo, ...]) -> str:
-    of_domain = sorted({(s.source, s.tier.value) for s in training if s.domain == entry.domain})
-    if of_domain:
-        known = ", ".join(f"{source} ({tier})" for source, tier in of_domain)
-        fix = f"the snapshot has these sources of that domain: {known}"
-    else:
-        domains = ", ".join(sorted({shard.domain.value for shard in training})) or "none"
-        fix = f"the snapshot has training tokens in these domains only: {domains}; enable a source or drop it"
-    return f"stage {stage}: no training shard matches '{entry.label}'; {fix}"
-
-
-def _compile_stage(
+def compile_stage(
     plan: Plan,
     stage: StagePlan,
     components: tuple[Component, ...],
     tokenizer: TokenizerInfo,
-    parent: CompiledStage | None,
+    before: CompiledStage | None,
+    start: Start | None = None,
 ) -> CompiledStage:
+    """One stage with its place in the chain; its digest names everything that decides what comes out."""
+    starts_here = start is not None and start.at == stage.name
+    parent, first_step = (before.digest, before.first_step + before.steps) if before else (None, 0)
+    if start is not None and starts_here:
+        parent, first_step = start.stage_digest, start.step
+    shape = start.shape if start else plan.model
     fields: dict[str, Any] = {
         "code_version": CODE_VERSION,
-        "parent": parent.digest if parent else None,
+        "parent": parent,
         "stage": stage.model_dump(mode="json"),
-        "model": plan.model.model_dump(mode="json"),
+        "model": shape.model_dump(mode="json") if shape else None,
         "optimizer": plan.optimizer.model_dump(mode="json"),
         "sequence_length": plan.sequence_length,
         "sequences_per_step": plan.sequences_per_step,
@@ -235,11 +246,19 @@ def _compile_stage(
         "tokenizer": tokenizer.digest,
         "shards": [[shard.key for shard in component.shards] for component in components],
     }
+    # What follows came later. It is there only where it is used: other stages keep their digests.
+    if start is not None and starts_here:
+        fields["start_from"] = start.content
+    if plan.learning_rate is not None:
+        fields["learning_rate"] = plan.learning_rate.model_dump(mode="json")
+        fields["learning_rate_over"] = [stage_start(plan, stage.name), total_tokens(plan)]
+    if any(entry.replay for entry in stage.mixture):
+        fields["shares"] = [component.samples for component in components]
     return CompiledStage(
         name=stage.name,
-        parent=parent.digest if parent else None,
+        parent=parent,
         digest=digest_value(fields),
-        first_step=parent.first_step + parent.steps if parent else 0,
+        first_step=first_step,
         steps=plan.stage_steps(stage.name),
         sequences_per_step=plan.sequences_per_step,
         sequence_length=plan.sequence_length,
@@ -247,20 +266,23 @@ def _compile_stage(
     )
 
 
-def epochs_by_source(stages: list[CompiledStage]) -> dict[str, dict[str, float]]:
-    """Passes over the shards of each `domain/source (tier)`, by stage."""
+def epochs_by_source(stages: list[CompiledStage], start: Start | None = None) -> dict[str, dict[str, float]]:
+    """Passes over the shards of each `domain/source (tier)`, by stage; those of an earlier run go first."""
     epochs: dict[str, dict[str, float]] = defaultdict(dict)
+    before = start.read if start else {}
     for stage in stages:
         for component in stage.components:
             for shard in component.shards:
                 key = f"{shard.domain.value}/{shard.source} ({shard.tier.value})"
+                for name, passes in before.get(shard.key, {}).items():
+                    epochs[key][name] = max(passes, epochs[key].get(name, 0.0))
                 epochs[key][stage.name] = component.epochs
     return dict(epochs)
 
 
-def _repetition_problems(plan: Plan, stages: list[CompiledStage]) -> list[str]:
+def _repetition_problems(plan: Plan, stages: list[CompiledStage], start: Start | None) -> list[str]:
     problems = []
-    for source, by_stage in epochs_by_source(stages).items():
+    for source, by_stage in epochs_by_source(stages, start).items():
         total = sum(by_stage.values())
         if total > plan.maximum_epochs:
             parts = ", ".join(f"{stage} {epochs:.2f}" for stage, epochs in by_stage.items())

@@ -11,6 +11,7 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, read_manifest
 from medpipe.pretrain.plan import MixtureEntry
 from medpipe.records.kinds import Domain, Split, Tier
+from medpipe.tokens.config import TokenizerConfig
 
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
@@ -84,6 +85,22 @@ def tokenizer_info(lake: Lake, snapshot: CorpusSnapshot) -> TokenizerInfo:
         eos_id=int(facts["eos_id"]),
         pad_id=None if facts.get("pad_id") is None else int(facts["pad_id"]),
     )
+
+
+def tokenizer_differences(tokenizer: TokenizerInfo, config: TokenizerConfig) -> list[str]:
+    """What a plan asks of its tokenizer and the snapshot's does not have, each with the fix."""
+    made_with = read_manifest(tokenizer.folder).recipe.config
+    differing = [
+        f"{name} {made_with[name]} (the plan says {wanted})"
+        for name, wanted in config.recipe.items()
+        if name in made_with and made_with[name] != wanted
+    ]
+    if not differing:
+        return []
+    return [
+        f"the snapshot's tokenizer was made with {', '.join(differing)}; set MEDPIPE_PLAN to this plan and "
+        "materialise tokenizer, shards and snapshot, or change the plan's tokenizer"
+    ]
 
 
 def list_shards(lake: Lake, snapshot: CorpusSnapshot) -> tuple[list[ShardInfo], list[str]]:

@@ -38,8 +38,8 @@ def _pin_path(plan: Plan, lake: Lake) -> Path:
 def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
     """Compiles a plan against the snapshot that its curriculum trains on.
 
-    The first stage pins the newest snapshot; the later ones keep to that pin, so that a refresh between
-    two stages does not disturb the curriculum.
+    The first stage, and the first that a plan with `start_from` trains, pins the newest snapshot; the later
+    ones keep to that pin, so that a refresh between two stages does not disturb the curriculum.
 
     Args:
         plan: the plan.
@@ -50,10 +50,11 @@ def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
         PlanError: the plan does not fit the corpus, or a later stage runs before the first one.
     """
     path = _pin_path(plan, lake)
-    if stage == STAGES[0]:
+    if stage == STAGES[0] or plan.start_from is not None:
         compiled = compile_plan(plan, read_snapshot(lake, CURRENT), lake)
-        write_json_atomically(path, {"snapshot": compiled.snapshot})
-        return compiled
+        if stage == STAGES[0] or (compiled.start is not None and compiled.start.at == stage):
+            write_json_atomically(path, {"snapshot": compiled.snapshot})
+            return compiled
     return compile_plan(plan, read_snapshot(lake, _pinned_snapshot(plan, lake)), lake)
 
 
@@ -68,15 +69,20 @@ def _pinned_snapshot(plan: Plan, lake: Lake) -> str:
 
 
 def finished_stages(plan: Plan, lake: Lake) -> list[FinishedStage]:
-    """The four stages of the pinned curriculum.
+    """The stages of the pinned curriculum, those taken over from an earlier run included.
 
     Raises:
         PlanError: a stage is not complete.
     """
     compiled = compile_plan(plan, read_snapshot(lake, _pinned_snapshot(plan, lake)), lake)
-    folders = [stage_run_folder(lake, compiled, name) for name in STAGES]
+    names = [stage.name for stage in compiled.stages]
+    folders = [stage_run_folder(lake, compiled, name) for name in names]
     results = [read_result(folder) for folder in folders]
-    missing = [name for name, result in zip(STAGES, results, strict=True) if result is None]
+    missing = [
+        stage.name
+        for stage, result in zip(compiled.stages, results, strict=True)
+        if result is None and stage.taken_from is None
+    ]
     if missing:
         raise PlanError(
             f"plan {plan.name}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from medpipe.pretrain.guard import PARENT_VARIABLE
@@ -20,7 +21,29 @@ __all__ = [
 ]
 
 
-def trainer_command(*, lake: Path, plan: str | Path, snapshot: str, stage: str) -> list[str]:
+@dataclass(frozen=True)
+class RankVariables:
+    """What torchrun's variables say of this process."""
+
+    rank: int
+    size: int
+    local_rank: int | None
+    """Among those of this machine; None where torchrun did not start it."""
+
+
+def rank_variables() -> RankVariables:
+    """Reads torchrun's variables; alone, a process is the first of one."""
+    local = os.environ.get("LOCAL_RANK")
+    return RankVariables(
+        rank=int(os.environ.get("RANK", "0")),
+        size=int(os.environ.get("WORLD_SIZE", "1")),
+        local_rank=None if local is None else int(local),
+    )
+
+
+def trainer_command(
+    *, lake: Path, plan: str | Path, snapshot: str, stage: str, processes: int = 1
+) -> list[str]:
     """Command that trains one stage under the guard.
 
     Args:
@@ -28,8 +51,14 @@ def trainer_command(*, lake: Path, plan: str | Path, snapshot: str, stage: str) 
         plan: name of a built-in plan or path of a plan file.
         snapshot: name of the corpus snapshot.
         stage: name of the stage.
+        processes: that train together on this machine, started by torchrun.
     """
-    trainer = [sys.executable, "-m", "medpipe.pretrain.worker"]
+    together = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    trainer = [
+        sys.executable,
+        *([*together, "--nproc-per-node", str(processes)] if processes > 1 else []),
+        *("-m", "medpipe.pretrain.worker"),
+    ]
     guard = [sys.executable, "-m", "medpipe.pretrain.guard", "--"]
     return [
         *guard,
@@ -49,6 +78,9 @@ def trainer_environment() -> dict[str, str]:
     return {
         PARENT_VARIABLE: str(os.getpid()),
         "HF_HUB_OFFLINE": "1",
+        # Processes of one machine talk over its loopback interface.
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
         # A thread that waits for the others by spinning costs a factor of five where somebody else needs
         # a core; sleeping costs nothing on a quiet machine.
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -1,4 +1,4 @@
-"""The network: a Llama from transformers, its document mask, and the arithmetic it runs in."""
+"""The network: a Llama or Qwen3 of transformers, and the arithmetic it runs in."""
 
 from __future__ import annotations
 
@@ -11,35 +11,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, LlamaConfig
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from medpipe.pretrain.attention import (
+    BY_DOCUMENT,
+    DENSE,
+    DENSE_BELOW,
+    DENSE_FP32,
+    document_borders,
+    document_mask,
+)
+from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.corpus import TokenizerInfo
-from medpipe.pretrain.plan import Plan, Precision
-
-FP32_ATTENTION = "medpipe_fp32_sdpa"
-"""Name under which scaled-dot-product attention in fp32 is known to transformers."""
+from medpipe.pretrain.plan import ModelShape, Plan, Precision
 
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
-
-
-def _fp32_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
-) -> tuple[Tensor, None]:
-    """Scaled-dot-product attention in fp32 inside a bf16 forward pass.
-
-    On a CPU the bf16 backward pass of attention is more than twice as slow as the fp32 one.
-    """
-    with torch.autocast(query.device.type, enabled=False):
-        output, _ = sdpa_attention_forward(
-            module, query.float(), key.float(), value.float(), attention_mask, **kwargs
-        )
-    return output.to(query.dtype), None
-
-
-AttentionInterface.register(FP32_ATTENTION, _fp32_attention)
-AttentionMaskInterface.register(FP32_ATTENTION, sdpa_mask)
 
 
 @dataclass(frozen=True)
@@ -49,11 +35,15 @@ class Compute:
     device: torch.device
     precision: Precision
     """`fp32` or `bf16`; never `auto`."""
+    by_document: bool = False
+    """Whether attention computes each document by itself instead of masking a dense matrix."""
 
     @property
     def attention(self) -> str:
-        """Attention implementation that fits device and precision."""
-        return FP32_ATTENTION if self.device.type == "cpu" and self.precision is Precision.BF16 else "sdpa"
+        """Attention implementation that fits."""
+        if self.by_document:
+            return BY_DOCUMENT
+        return DENSE_FP32 if self.device.type == "cpu" and self.precision is Precision.BF16 else DENSE
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -80,25 +70,30 @@ def device_and_precision(plan: Plan) -> Compute:
     The plan's `precision` overrides the choice.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    by_document = device.type == "cuda" or plan.sequence_length >= DENSE_BELOW
     if plan.precision is not Precision.AUTO:
-        return Compute(device, plan.precision)
+        return Compute(device, plan.precision, by_document)
     if device.type == "cuda":
         fast_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         fast_bf16 = cpu_has_bf16()
-    return Compute(device, Precision.BF16 if fast_bf16 else Precision.FP32)
+    return Compute(device, Precision.BF16 if fast_bf16 else Precision.FP32, by_document)
 
 
-def model_config(plan: Plan, tokenizer: TokenizerInfo) -> LlamaConfig:
-    """Transformers' configuration of the plan's model."""
-    shape = plan.model
-    return LlamaConfig(
-        architectures=["LlamaForCausalLM"],
+_CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+
+
+def model_config(shape: ModelShape, tokenizer: TokenizerInfo) -> Any:
+    """Transformers' configuration of a model of this shape, made for a tokenizer."""
+    return AutoConfig.for_model(
+        shape.architecture,
+        architectures=[_CLASSES[shape.architecture]],
         vocab_size=tokenizer.vocabulary_size,
         hidden_size=shape.hidden_size,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_width,
         intermediate_size=shape.intermediate_size,
         tie_word_embeddings=shape.tie_embeddings,
         max_position_embeddings=shape.max_position,
@@ -112,39 +107,62 @@ def model_config(plan: Plan, tokenizer: TokenizerInfo) -> LlamaConfig:
 
 
 def build_model(plan: Plan, tokenizer: TokenizerInfo, compute: Compute) -> nn.Module:
-    """A fresh fp32 model whose weights depend on the plan's seed alone; torch's RNG is left as it was."""
+    """A fresh fp32 model whose weights depend on the plan's seed alone; torch's RNG is left as it was.
+
+    Raises:
+        ValueError: the plan has no model of its own.
+    """
+    if plan.model is None:
+        raise ValueError("the plan takes its model from start_from; use first_model")
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)
         model: nn.Module = AutoModelForCausalLM.from_config(
-            model_config(plan, tokenizer), attn_implementation=compute.attention
+            model_config(plan.model, tokenizer), attn_implementation=compute.attention
         )
     return model.to(compute.device).train()
 
 
-def document_mask(segment_ids: Tensor) -> Tensor:
-    """Which position may see which: itself and earlier ones of its own document.
+def first_model(compiled: CompiledPlan, compute: Compute) -> nn.Module:
+    """The fp32 model that a plan begins with: a fresh one, or that of the checkpoint it starts from.
 
-    Args:
-        segment_ids: [B, T] integers.
-
-    Returns:
-        Booleans [B, 1, T, T], True where row (query) attends to column (key).
+    Of a checkpoint, configuration and weights are taken. No publisher's code is run, nothing is unpickled.
     """
-    same = segment_ids[:, :, None] == segment_ids[:, None, :]
-    return torch.tril(same)[:, None]
+    if compiled.start is None:
+        return build_model(compiled.plan, compiled.tokenizer, compute)
+    with torch.random.fork_rng():
+        model: nn.Module = AutoModelForCausalLM.from_pretrained(
+            compiled.start.folder,
+            attn_implementation=compute.attention,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    return model.to(compute.device).train()
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compiles each transformer block in place; names and results of parameters stay as they are.
+
+    Blocks and not the whole: compiled as a whole, the gradient of the embedding is summed up in an order that
+    changes from run to run on more than one thread.
+    """
+    decoder: Any = model.get_submodule("model")
+    for block in decoder.layers:
+        block.compile(dynamic=False)
 
 
 def logits_of(
     model: nn.Module, compute: Compute, *, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor
 ) -> Tensor:
     """Next-token logits [B, T, vocabulary] in fp32 of packed windows, all arguments [B, T]."""
+    documents: dict[str, Tensor] = (
+        {"cu_seq_lens_q": document_borders(segment_ids)}
+        if compute.by_document
+        else {"attention_mask": document_mask(segment_ids)}
+    )
     with compute.autocast():
-        output = model(
-            input_ids=input_ids,
-            position_ids=position_ids,
-            attention_mask=document_mask(segment_ids),
-            use_cache=False,
-        )
+        output = model(input_ids=input_ids, position_ids=position_ids, use_cache=False, **documents)
     logits: Tensor = output.logits
     return logits.float()
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from medpipe.pretrain.plan import OptimizerSettings
+from medpipe.pretrain.ranks import like
 
 _STATE_KEYS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -45,9 +46,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Moments and step counts as `<parameter name>.<key>`; empty before the first step."""
+    """Moments and step counts as `<parameter name>.<key>`, not copied; empty before the first step."""
     return {
-        f"{name}.{key}": optimizer.state[parameter][key].detach().cpu().contiguous()
+        f"{name}.{key}": optimizer.state[parameter][key].detach()
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state
         for key in _STATE_KEYS
@@ -74,7 +75,8 @@ def load_optimizer_tensors(
                 f"moments of {name} have shape {tuple(state['exp_avg'].shape)}, "
                 f"the parameter {tuple(parameter.shape)}"
             )
-        # The fused kernel keeps the step count on the parameter's device.
         optimizer.state[parameter] = {
-            key: value.to(device=parameter.device, dtype=torch.float32) for key, value in state.items()
+            # The fused kernel keeps the step count on the parameter's device; it is not sharded.
+            "step": state["step"].to(device=parameter.device, dtype=torch.float32),
+            **{key: like(state[key].float(), parameter) for key in ("exp_avg", "exp_avg_sq")},
         }

@@ -12,17 +12,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from medpipe.pretrain.plan_model import (
+from medpipe.pretrain.plan_model import Plan, PlanError, StagePlan
+from medpipe.pretrain.plan_parts import (
     STAGES,
     MixtureEntry,
     ModelShape,
     OptimizerSettings,
-    Plan,
-    PlanError,
     Precision,
     RateSegment,
     Shape,
-    StagePlan,
+    StageName,
+    StartFrom,
+    WholeRunRate,
 )
 
 __all__ = [
@@ -35,7 +36,10 @@ __all__ = [
     "Precision",
     "RateSegment",
     "Shape",
+    "StageName",
     "StagePlan",
+    "StartFrom",
+    "WholeRunRate",
     "builtin_plans",
     "find_plan",
     "load_plan",

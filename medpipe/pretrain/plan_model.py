@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from medpipe.records.kinds import Domain, Tier
+from medpipe.pretrain.plan_parts import (
+    STAGES,
+    MixtureEntry,
+    ModelShape,
+    OptimizerSettings,
+    Positive,
+    Precision,
+    RateSegment,
+    Section,
+    Shape,
+    StageName,
+    StartFrom,
+    WholeRunRate,
+    is_unset,
+    refuse,
+)
 from medpipe.tokens.config import TokenizerConfig
-
-STAGES = ("fast", "stable", "anneal", "converge")
-"""The stages of every curriculum, in order."""
-
-StageName = Literal["fast", "stable", "anneal", "converge"]
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class PlanError(ValueError):
@@ -28,128 +36,28 @@ class PlanError(ValueError):
         super().__init__(f"{origin}: {count}\n{lines}")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise ValueError("; ".join(problems))
-
-
-class ModelShape(_Section):
-    """Shape of a decoder-only transformer; the vocabulary comes from the tokenizer."""
-
-    architecture: Literal["llama"] = "llama"
-    hidden_size: Positive
-    layers: Positive
-    heads: Positive
-    kv_heads: Positive
-    """Key-value heads; fewer than `heads` is grouped-query attention."""
-    intermediate_size: Positive
-    """Width of the SwiGLU feed-forward layer."""
-    tie_embeddings: bool = True
-    """One matrix for input embedding and output projection."""
-    rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
-    max_position: Positive
-    """Longest sequence the model is declared for."""
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        problems = []
-        if self.hidden_size % (2 * self.heads):
-            problems.append(
-                f"hidden_size {self.hidden_size} is no multiple of 2 × heads ({2 * self.heads}); "
-                "rotary positions need an even head width"
-            )
-        if self.heads % self.kv_heads:
-            problems.append(f"heads {self.heads} is no multiple of kv_heads {self.kv_heads}")
-        _refuse(problems)
-        return self
-
-
-class OptimizerSettings(_Section):
-    """AdamW."""
-
-    peak_learning_rate: Annotated[float, Field(gt=0)]
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
-    eps: Annotated[float, Field(gt=0)] = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    """Decoupled decay of matrices; norms and biases are never decayed."""
-    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
-    """Largest global gradient norm."""
-
-
-class Precision(StrEnum):
-    """Arithmetic of the forward and backward pass; weights and moments are always fp32."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-
-
-class Shape(StrEnum):
-    """Course of the learning rate over one stage, between the rate before it and `to`."""
-
-    WARMUP = "warmup"
-    """Linear from zero over `warmup_tokens`, then constant."""
-    CONSTANT = "constant"
-    LINEAR = "linear"
-    EXPONENTIAL = "exponential"
-    """Equal factors over equal tokens."""
-    ONE_MINUS_SQRT = "one_minus_sqrt"
-    """Falls as 1 - sqrt(progress)."""
-
-
-class RateSegment(_Section):
-    """Learning rate of one stage, as fractions of the peak; it starts where the stage before ended."""
-
-    shape: Shape
-    to: Fraction = 1.0
-    """Fraction of the peak at the stage's end."""
-    warmup_tokens: Annotated[int, Field(ge=0)] = 0
-    """Length of the warm-up; only with `shape: warmup`."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        problems = []
-        if self.shape is not Shape.WARMUP and self.warmup_tokens:
-            problems.append(f"warmup_tokens needs shape warmup, not {self.shape}")
-        if self.shape is Shape.EXPONENTIAL and self.to == 0:
-            problems.append("an exponential decay never reaches 0; use linear or one_minus_sqrt, or to > 0")
-        _refuse(problems)
-        return self
-
-
-class MixtureEntry(_Section):
-    """A share of a stage's samples, drawn from the training shards that match."""
-
-    domain: Domain
-    source: str | None = None
-    """Only this source; every source of the domain if unset."""
-    tier: Tier | None = None
-    """Only this tier; both if unset."""
-    weight: Annotated[float, Field(gt=0)]
-    """Share of the stage's samples, relative to the other entries."""
-
-    @property
-    def label(self) -> str:
-        """Short name of what is asked for, such as `encyclopedia/huatuo (refined)`."""
-        name = self.domain.value if self.source is None else f"{self.domain.value}/{self.source}"
-        return name if self.tier is None else f"{name} ({self.tier.value})"
-
-
-class StagePlan(_Section):
+class StagePlan(Section):
     """One stage of the curriculum."""
 
     name: StageName
     tokens: Positive
     """Token budget; rounded to whole optimizer steps."""
     mixture: Annotated[tuple[MixtureEntry, ...], Field(min_length=1)]
-    learning_rate: RateSegment
+    learning_rate: RateSegment | None = Field(default=None, exclude_if=is_unset)
+    """Required, unless the plan has one `learning_rate` for the whole run."""
+
+    @property
+    def rate_in_words(self) -> str:
+        """Course of the learning rate for a person."""
+        rate = self.learning_rate
+        if rate is None:
+            return "as the whole run's"
+        if rate.half_life_tokens is not None:
+            return f"{rate.shape}, half after every {rate.half_life_tokens:,} tokens"
+        return f"{rate.shape} {'at' if rate.shape is Shape.CONSTANT else 'to'} {rate.to:g} of the peak"
 
 
-class SampleSettings(_Section):
+class SampleSettings(Section):
     """The few lines of text that the last stage's model writes."""
 
     prompts: tuple[str, ...] = ("糖尿病", "高血压的治疗", "The patient")
@@ -159,7 +67,24 @@ class SampleSettings(_Section):
     """Draw among this many likeliest tokens; 1 is greedy."""
 
 
-class Plan(_Section):
+class Strategy(StrEnum):
+    """How several processes hold one model."""
+
+    DDP = "ddp"
+    """Each holds all of it."""
+    FSDP = "fsdp"
+    """Weights, gradients and moments are sharded over them (FSDP2)."""
+
+
+class Devices(Section):
+    """The processes of this machine that train together; what they compute is the same up to rounding."""
+
+    processes: Positive = 1
+    """One a GPU; on a CPU one is best."""
+    strategy: Strategy = Strategy.DDP
+
+
+class Plan(Section):
     """A whole curriculum."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -168,8 +93,13 @@ class Plan(_Section):
     """Seeds the initial weights and the data order."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     """What is trained where the lake has no such tokenizer yet; the model takes its vocabulary."""
-    model: ModelShape
+    model: ModelShape | None = Field(default=None, exclude_if=is_unset)
+    """Required, unless `start_from` brings the model along; where both stand they must agree."""
+    start_from: StartFrom | None = Field(default=None, exclude_if=is_unset)
+    """The checkpoint to go on from; fresh weights if unset."""
     optimizer: OptimizerSettings
+    learning_rate: WholeRunRate | None = Field(default=None, exclude_if=is_unset)
+    """One learning rate for the whole run, instead of one a stage."""
     sequence_length: Positive
     batch_tokens: Positive | None = None
     """Tokens of one optimizer step; a multiple of `sequence_length`."""
@@ -178,11 +108,16 @@ class Plan(_Section):
     micro_batch_sequences: Positive | None = None
     """Sequences of one forward pass; gradients are accumulated. The whole batch if unset."""
     precision: Precision = Precision.AUTO
+    devices: Devices = Devices()
+    compile_blocks: bool = False
+    """Compile each block of the model (needs a C++ compiler); pays from some millions of tokens on."""
     threads: Positive | None = 2
     """CPU threads of the trainer, pinned because results depend on them; all if null."""
     checkpoint_every_steps: Positive = 200
     keep_checkpoints: Positive = 2
-    """Newest checkpoints of a stage that stay."""
+    """Newest checkpoints of a stage that stay, beside the best one that was measured."""
+    measure_every_steps: Positive | None = None
+    """Measure bits per byte and save a checkpoint so often; only at a stage's end if unset."""
     log_every_steps: Positive = 5
     maximum_epochs: Annotated[float, Field(gt=0)] = 4.0
     """Most passes over any shard in the whole curriculum."""
@@ -193,8 +128,18 @@ class Plan(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _refuse([*self._batch_problems(), *self._stage_problems()])
+        refuse([*self._model_problems(), *self._batch_problems(), *self._stage_problems()])
         return self
+
+    def _model_problems(self) -> list[str]:
+        if self.model is None:
+            return [] if self.start_from else ["give model, start_from, or both"]
+        if self.sequence_length > self.model.max_position:
+            return [
+                f"sequence_length {self.sequence_length} is longer than model.max_position "
+                f"{self.model.max_position}"
+            ]
+        return []
 
     def _batch_problems(self) -> list[str]:
         problems = []
@@ -209,10 +154,10 @@ class Plan(_Section):
                 f"a step of {self.sequences_per_step} sequences does not divide into micro batches "
                 f"of {self.micro_batch_sequences} (micro_batch_sequences)"
             )
-        if self.sequence_length > self.model.max_position:
+        if not problems and self.sequences_per_step % self.devices.processes:
             problems.append(
-                f"sequence_length {self.sequence_length} is longer than model.max_position "
-                f"{self.model.max_position}"
+                f"a step of {self.sequences_per_step} sequences does not divide over "
+                f"{self.devices.processes} processes (devices.processes)"
             )
         return problems
 
@@ -221,14 +166,37 @@ class Plan(_Section):
         if tuple(stage.name for stage in self.stages) != STAGES:
             problems.append(f"stages must be {', '.join(STAGES)} in this order")
         for position, stage in enumerate(self.stages):
-            is_warmup = stage.learning_rate.shape is Shape.WARMUP
-            if is_warmup != (position == 0):
+            place = f"stages.{position} ({stage.name})"
+            problems += [f"{place}: {problem}" for problem in self._rate_problems(position, stage)]
+            problems += [
+                f"{place}: replay of {entry.replay}, which is no earlier stage"
+                for entry in stage.mixture
+                if entry.replay is not None and entry.replay not in STAGES[:position]
+            ]
+        if self.learning_rate is not None:
+            if self.learning_rate.warmup_tokens >= sum(stage.tokens for stage in self.stages):
+                problems.append("learning_rate.warmup_tokens leaves no token for the cosine")
+            if self.start_from is not None and self.start_from.model is None:
                 problems.append(
-                    f"stages.{position} ({stage.name}): "
-                    + ("only the first stage warms up" if is_warmup else "the first stage needs shape warmup")
+                    "a cosine runs from the first token; with start_from run or checkpoint give each stage "
+                    "its learning_rate"
                 )
-            if stage.learning_rate.warmup_tokens > stage.tokens:
-                problems.append(f"stages.{position} ({stage.name}): warmup_tokens exceeds the stage's tokens")
+        return problems
+
+    def _rate_problems(self, position: int, stage: StagePlan) -> list[str]:
+        rate = stage.learning_rate
+        if self.learning_rate is not None:
+            return [] if rate is None else ["the plan's learning_rate covers all stages; leave this one out"]
+        if rate is None:
+            return ["learning_rate is missing; give the stage one, or the plan one for the whole run"]
+        problems = []
+        is_warmup = rate.shape is Shape.WARMUP
+        if is_warmup != (position == 0):
+            problems.append(
+                "only the first stage warms up" if is_warmup else "the first stage needs shape warmup"
+            )
+        if rate.warmup_tokens > stage.tokens:
+            problems.append("warmup_tokens exceeds the stage's tokens")
         return problems
 
     @property

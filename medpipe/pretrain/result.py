@@ -13,12 +13,9 @@ from medpipe.lake.files import write_bytes_atomically, write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, read_manifest
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
+from medpipe.pretrain.run_folder import CHECKPOINTS, FAILURE, RESULT, SPOOL, STAGE
 
-RESULT = "result.json"
-SPOOL = "metrics.jsonl"
-STAGE = "stage.json"
-CHECKPOINTS = "checkpoints"
-FAILURE = "failure.txt"
+__all__ = ["CHECKPOINTS", "FAILURE", "RESULT", "SPOOL", "STAGE", "ResultError", "StageResult"]
 
 
 class ResultError(ValueError):
@@ -54,6 +51,10 @@ class StageResult(BaseModel):
     device: str
     precision: str
     threads: int
+    skipped: tuple[int, ...] = ()
+    """Global steps, counted from 1, whose update was left out as a spike."""
+    best_step: int | None = None
+    """Global step of the best checkpoint on the way, where the stage was measured there."""
     sample: str | None = None
     """A few lines the last stage's model wrote."""
 
@@ -65,9 +66,15 @@ class StageResult(BaseModel):
 
 
 def stage_run_folder(lake: Lake, compiled: CompiledPlan, stage: str) -> Path:
-    """Folder of one stage's run: `runs/<curriculum>/<stage digest>-<seed>`."""
-    plan = compiled.plan
-    return lake.runs(plan.name) / f"{compiled.stage(stage).digest}-{plan.seed}"
+    """Folder of one stage's run: `runs/<curriculum>/<stage digest>-<seed>`.
+
+    A stage that was taken over lies where the earlier run trained it.
+    """
+    plan, found = compiled.plan, compiled.stage(stage)
+    if found.taken_from is not None:
+        curriculum, name = found.taken_from.split("/")
+        return lake.runs(curriculum) / name
+    return lake.runs(plan.name) / f"{found.digest}-{plan.seed}"
 
 
 def read_result(folder: Path) -> StageResult | None:
@@ -97,10 +104,14 @@ def is_current(folder: Path, compiled: CompiledPlan) -> bool:
     """Whether a stage needs no trainer.
 
     It is complete, its checkpoint's files are there, and it was measured on the held-out text of the
-    compiled plan. Digests are not compared; the trainer does that before it goes on from a checkpoint.
+    compiled plan; a stage that was taken over keeps the earlier run's measure. Digests are not compared; the
+    trainer does that before it goes on from a checkpoint.
     """
     result = read_result(folder)
-    if result is None or result.validation != compiled.validation_digest:
+    if result is None:
+        return False
+    is_taken_over = all(stage.digest != result.digest or stage.taken_from for stage in compiled.stages)
+    if result.validation != compiled.validation_digest and not is_taken_over:
         return False
     try:
         manifest = read_manifest(folder / result.checkpoint)
@@ -152,4 +163,16 @@ def describe_stage(compiled: CompiledPlan, stage: CompiledStage) -> dict[str, An
         ],
         "validation": [shard.key for shard in compiled.validation],
         "plan": compiled.plan.model_dump(mode="json"),
+        **_lineage(compiled, stage),
     }
+
+
+def _lineage(compiled: CompiledPlan, stage: CompiledStage) -> dict[str, Any]:
+    """The checkpoint from elsewhere that a stage began with; nothing for other stages."""
+    start = compiled.start
+    if start is None or start.at != stage.name:
+        return {}
+    begun = {"checkpoint": start.folder.as_posix(), "content": start.content, "step": start.step}
+    if start.run is None:
+        return {"start_from": begun}
+    return {"start_from": begun, "parent_run": start.run}

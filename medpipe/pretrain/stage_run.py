@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,13 @@ from tokenizers import Tokenizer
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.bits_per_byte import BitsPerByte, HeldOutShard, measure
-from medpipe.pretrain.checkpoint import CheckpointError, newest_checkpoint, read_state, verify_checkpoint
+from medpipe.pretrain.checkpoint import (
+    CheckpointError,
+    checkpoint_folder,
+    newest_checkpoint,
+    read_state,
+    verify_checkpoint,
+)
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.corpus import ShardInfo
 from medpipe.pretrain.dataset import StageData
@@ -21,6 +28,7 @@ from medpipe.pretrain.guard import run_lock
 from medpipe.pretrain.loop import note_checkpoint, train
 from medpipe.pretrain.model import count_parameters, device_and_precision
 from medpipe.pretrain.plan import STAGES
+from medpipe.pretrain.ranks import Ranks
 from medpipe.pretrain.result import (
     CHECKPOINTS,
     SPOOL,
@@ -31,6 +39,7 @@ from medpipe.pretrain.result import (
     stage_run_folder,
     write_result,
 )
+from medpipe.pretrain.start import Start
 from medpipe.pretrain.stop import Progress, StopRequest
 from medpipe.pretrain.training import Training
 from medpipe.records.kinds import Split
@@ -39,6 +48,13 @@ from medpipe.tracking.spool import Spool
 
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
+
+
+def _origin(compiled: CompiledPlan, stage: CompiledStage, *, is_fresh: bool) -> str:
+    """Where a stage that has no checkpoint of its own begins, for a person."""
+    if compiled.start is not None and compiled.start.at == stage.name:
+        return f"going on from {compiled.start.folder}"
+    return "starting from fresh weights" if is_fresh else "going on from the stage before"
 
 
 class ParentMissingError(RuntimeError):
@@ -67,6 +83,8 @@ class StageRun:
     """Told what happens, a line at a time."""
     stop: StopRequest
     """Looked at between steps."""
+    ranks: Ranks = Ranks()  # noqa: RUF009 - frozen
+    """Who trains along."""
 
     @property
     def folder(self) -> Path:
@@ -84,29 +102,42 @@ class StageRun:
             Stopped: asked to stop; a checkpoint is saved.
             NonFiniteError: loss or gradient is not finite.
         """
-        folder = self.folder
-        with run_lock(folder):
+        folder, is_first = self.folder, self.ranks.is_first
+        with run_lock(folder) if is_first else contextlib.nullcontext():
             result = self._complete_already()
             if result is not None:
                 return Finished(result, reused=True)
+            if self.stage.taken_from is not None:
+                raise ParentMissingError(
+                    f"{self.stage.name} is taken over from {folder}, where it is not finished; train it "
+                    "there, or run the stages behind it only"
+                )
             parent = self._parent_checkpoint()
             if self.compiled.plan.threads is not None:
                 torch.set_num_threads(self.compiled.plan.threads)
-            write_json_atomically(folder / STAGE, describe_stage(self.compiled, self.stage))
+            if is_first:
+                write_json_atomically(folder / STAGE, describe_stage(self.compiled, self.stage))
             training = self._prepare(parent)
-            with Spool(folder / SPOOL) as spool:
-                spool.truncate_after(training.step)
-                if training.step > self.stage.first_step and not training.is_finished:
-                    note_checkpoint(training, folder / CHECKPOINTS / f"{training.step:08d}", spool)
+            with Spool(folder / SPOOL) if is_first else contextlib.nullcontext() as spool:
+                if spool is not None:
+                    spool.truncate_after(training.step)
+                    self._note_resumed(training, spool)
                 checkpoint = train(
                     training,
                     checkpoints=folder / CHECKPOINTS,
                     spool=spool,
                     progress=self.progress,
                     stop=self.stop,
+                    measure=lambda: self._measure(training).as_metrics(),
                 )
                 result = self._record(training, checkpoint, spool)
             return Finished(result, reused=False)
+
+    def _note_resumed(self, training: Training, spool: Spool) -> None:
+        """Notes the checkpoint that is gone on from, if a killed process did not come to it."""
+        if training.step > self.stage.first_step and not training.is_finished:
+            path = checkpoint_folder(self.folder / CHECKPOINTS, training.step)
+            note_checkpoint(path, read_state(path), spool)
 
     def _complete_already(self) -> StageResult | None:
         """The result, if its checkpoint is whole and was measured on the same held-out text."""
@@ -118,14 +149,17 @@ class StageRun:
         except CheckpointError as error:
             self.progress(f"was complete, but {error}; training again from the checkpoint before")
             return None
-        if result.validation != self.compiled.validation_digest:
+        if result.validation != self.compiled.validation_digest and self.stage.taken_from is None:
             self.progress("complete, but the held-out text changed; measuring again")
             return None
         self.progress(f"reused, nothing changed since it was trained ({self.folder})")
         return result
 
     def _parent_checkpoint(self) -> Path | None:
-        """The final checkpoint of the stage before, verified; None for the first stage."""
+        """The final checkpoint of the stage before, verified; None where weights alone begin the run."""
+        start = self.compiled.start
+        if start is not None and start.at == self.stage.name:
+            return None if start.is_published else self._start_checkpoint(start)
         parent = self.compiled.parent(self.stage.name)
         if parent is None:
             return None
@@ -151,6 +185,15 @@ class StageRun:
             )
         return path
 
+    def _start_checkpoint(self, start: Start) -> Path:
+        """The checkpoint of an earlier run that the plan starts from, verified."""
+        manifest = verify_checkpoint(start.folder)
+        if manifest.digest != start.content or read_state(start.folder).stage_digest != start.stage_digest:
+            raise CheckpointError(
+                f"checkpoint {start.folder} changed after the plan was compiled; run the plan again"
+            )
+        return start.folder
+
     def _prepare(self, parent: Path | None) -> Training:
         """Model, data and counters at the point to go on from."""
         compiled, stage = self.compiled, self.stage
@@ -160,7 +203,8 @@ class StageRun:
             seed=compiled.plan.seed,
             eos_id=compiled.tokenizer.eos_id,
         )
-        training = Training.begin(compiled, stage, data=data, compute=device_and_precision(compiled.plan))
+        compute = device_and_precision(compiled.plan)
+        training = Training.begin(compiled, stage, data=data, compute=compute, ranks=self.ranks)
         own = newest_checkpoint(self.folder / CHECKPOINTS, stage_digest=stage.digest, warn=self.progress)
         start = own or parent
         if start is not None:
@@ -169,10 +213,11 @@ class StageRun:
         if own is not None:
             origin = f"resuming after step {training.step - stage.first_step} of {stage.steps}"
         else:
-            origin = "starting from fresh weights" if start is None else "going on from the stage before"
+            origin = _origin(compiled, stage, is_fresh=start is None)
         self.progress(
             f"{origin}; {count_parameters(training.model):,} parameters on {training.compute.device.type} "
-            f"in {training.compute.precision.value}, {torch.get_num_threads()} threads, {stage.steps} steps "
+            f"in {training.compute.precision.value}, {self.ranks.size} processes of "
+            f"{torch.get_num_threads()} threads, {stage.steps} steps "
             f"of {stage.sequences_per_step * stage.sequence_length:,} tokens"
         )
         return training
@@ -200,14 +245,14 @@ class StageRun:
             check=self.stop.check,
         )
 
-    def _record(self, training: Training, checkpoint: Path, spool: Spool) -> StageResult:
+    def _record(self, training: Training, checkpoint: Path, spool: Spool | None) -> StageResult:
         """Measures the finished stage, notes its checkpoint, and writes the result last."""
         stage = self.stage
         self.progress("measuring bits per byte on held-out text")
         bits = self._measure(training)
         relative = checkpoint.relative_to(self.folder).as_posix()
-        values = {f"eval/bits_per_byte/{name}": value for name, value in bits.as_metrics().items()}
-        note_checkpoint(training, checkpoint, spool, values)
+        if spool is not None:
+            note_checkpoint(checkpoint, read_state(checkpoint), spool, final_values=bits.as_metrics())
         by_source = training.tokens_by_source[stage.name]
         if training.loss_first is None or training.loss_last is None:
             raise AssertionError("a finished stage has taken at least one step")
@@ -229,9 +274,12 @@ class StageRun:
             device=training.compute.device.type,
             precision=training.compute.precision.value,
             threads=torch.get_num_threads(),
+            skipped=tuple(training.skipped),
+            best_step=None if training.best is None else training.best.step,
             sample=self._write_sample(training) if stage.name == STAGES[-1] else None,
         )
-        write_result(self.folder, result)
+        if spool is not None:
+            write_result(self.folder, result)
         self.progress(f"complete, {bits.overall:.3f} bits per byte on held-out text")
         return result
 

@@ -60,7 +60,7 @@ class Sample:
     """Passes over the component that were complete before."""
 
 
-def allocate(samples: int, weights: Sequence[float]) -> list[int]:
+def allocate(samples: int, weights: Sequence[float | Fraction]) -> list[int]:
     """Shares whole samples out by weight: largest remainder, ties to the earlier entry."""
     if not weights:
         return []

@@ -70,7 +70,13 @@ def track_stage(stage: str, *, settings: Settings, lake: Lake, dagster: DagsterL
         stage=stage,
         folder=folder,
         complete=complete,
-        command=trainer_command(lake=lake.root, plan=plan_file, snapshot=compiled.snapshot, stage=stage),
+        command=trainer_command(
+            lake=lake.root,
+            plan=plan_file,
+            snapshot=compiled.snapshot,
+            stage=stage,
+            processes=compiled.plan.devices.processes,
+        ),
         replay=SpoolReplay(
             settings,
             folder / SPOOL,

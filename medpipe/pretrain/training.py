@@ -9,20 +9,28 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from medpipe.pretrain.batch import IGNORED, Batch
-from medpipe.pretrain.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from medpipe.pretrain.checkpoint import (
+    Contents,
+    checkpoint_contents,
+    load_checkpoint,
+    write_checkpoint,
+)
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
-from medpipe.pretrain.dataset import StageData, batch_tensors
-from medpipe.pretrain.model import Compute, build_model, logits_of
+from medpipe.pretrain.dataset import StageData
+from medpipe.pretrain.laps import Laps
+from medpipe.pretrain.loss import batch_loss
+from medpipe.pretrain.model import Compute, compile_blocks, first_model
 from medpipe.pretrain.optimizer import build_optimizer, set_learning_rate
+from medpipe.pretrain.ranks import Ranks, spread, whole
 from medpipe.pretrain.rng import restore_rng, rng_state, seed_everything
 from medpipe.pretrain.schedule import step_learning_rate
+from medpipe.pretrain.spike import SpikeWindow
+from medpipe.pretrain.training_state import BestCheckpoint, TrainingState
 
 
 class NonFiniteError(ArithmeticError):
-    """Loss or gradient is NaN or infinite; the message names step and batch."""
+    """Loss or gradient is NaN or infinite, or spikes do not end; the message names step and batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,26 +44,8 @@ class StepResult:
     learning_rate: float
     tokens: int
     """Target tokens."""
-
-
-def batch_loss(model: nn.Module, compute: Compute, batch: Batch, *, micro_batch: int) -> float:
-    """Mean loss of a batch over its target tokens; gradients are added to the parameters.
-
-    Every micro batch is weighted by its number of target tokens, so accumulated gradients equal those of
-    the whole batch up to rounding, padding or not.
-    """
-    total = batch.target_tokens
-    loss_sum = 0.0
-    for start in range(0, len(batch.input_ids), micro_batch):
-        tensors = batch_tensors(batch.rows(start, start + micro_batch), compute.device)
-        targets = tensors.pop("targets")
-        logits = logits_of(model, compute, **tensors)
-        loss = functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        (loss / total).backward()  # type: ignore[no-untyped-call]
-        loss_sum += loss.item()
-    return loss_sum / total
+    spike: str | None = None
+    """Why the weights were left as they were; None where they were updated."""
 
 
 @dataclass(kw_only=True)
@@ -67,37 +57,62 @@ class Training:
     data: StageData
     compute: Compute
     model: nn.Module
+    forward: nn.Module
+    """What a batch goes through: the model, or what spreads it over the ranks."""
     optimizer: torch.optim.AdamW
     step: int
     """Global optimizer steps taken."""
+    ranks: Ranks = Ranks()  # noqa: RUF009 - frozen
     tokens: int = 0
     """Target tokens trained on since the curriculum began."""
     tokens_by_source: dict[str, Counter[str]] = field(default_factory=dict)
     loss_first: float | None = None
     loss_last: float | None = None
     seconds: float = 0.0
+    spikes: SpikeWindow = field(default_factory=SpikeWindow)
+    skipped: list[int] = field(default_factory=list)
+    """Global steps of this stage, counted from 1, whose update was left out."""
+    best: BestCheckpoint | None = None
+    bits_per_byte: dict[str, float] = field(default_factory=dict)
+    """Measured at this step, `all` and by domain; empty where it was not."""
+    laps: Laps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.laps = Laps(self.compute.device)
 
     @classmethod
     def begin(
-        cls, compiled: CompiledPlan, stage: CompiledStage, *, data: StageData, compute: Compute
+        cls,
+        compiled: CompiledPlan,
+        stage: CompiledStage,
+        *,
+        data: StageData,
+        compute: Compute,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> Training:
-        """A fresh model with the plan's seed, at the stage's first step."""
+        """The model that the plan begins with, at the stage's first step."""
         seed_everything(compiled.plan.seed)
-        model = build_model(compiled.plan, compiled.tokenizer, compute)
+        model = first_model(compiled, compute)
+        if compiled.plan.compile_blocks:
+            compile_blocks(model)
+        forward = spread(model, ranks, compiled.plan.devices.strategy)
         return cls(
             compiled=compiled,
             stage=stage,
             data=data,
             compute=compute,
             model=model,
+            forward=forward,
+            ranks=ranks,
             optimizer=build_optimizer(model, compiled.plan.optimizer),
             step=stage.first_step,
         )
 
     @property
     def micro_batch(self) -> int:
-        """Sequences of one forward pass."""
-        return self.compiled.plan.micro_batch_sequences or self.stage.sequences_per_step
+        """Sequences of one forward pass of a rank."""
+        share = self.stage.sequences_per_step // self.ranks.size
+        return min(share, self.compiled.plan.micro_batch_sequences or share)
 
     @property
     def cursor(self) -> int:
@@ -110,35 +125,68 @@ class Training:
         return self.step >= self.stage.first_step + self.stage.steps
 
     def train_step(self) -> StepResult:
-        """Takes the next optimizer step.
+        """Takes the next optimizer step; a spike leaves the weights as they were, see `SpikeRule`.
 
         Raises:
-            NonFiniteError: the loss or the gradient is not finite; the weights are unchanged.
+            NonFiniteError: the loss or the gradient is not finite, or too many steps in a row were spikes;
+                the weights are unchanged.
         """
+        self.laps.start()
         samples = self.data.samples(self.cursor, self.cursor + self.stage.sequences_per_step)
         batch = self.data.read(samples)
-        rate = step_learning_rate(self.step, self.compiled.plan)
+        self.laps.lap("data")
+        settings = self.compiled.plan.optimizer
+        rate = step_learning_rate(self.step - self.stage.first_step, self.stage.name, self.compiled.plan)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = batch_loss(self.model, self.compute, batch, micro_batch=self.micro_batch)
-        norm = nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.compiled.plan.optimizer.gradient_clip
-        ).item()
+        loss = batch_loss(
+            self.forward,
+            self.compute,
+            batch,
+            micro_batch=self.micro_batch,
+            ranks=self.ranks,
+            laps=self.laps,
+        )
+        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NonFiniteError(
                 f"step {self.step + 1} of stage {self.stage.name}: loss {loss}, gradient norm {norm}; the "
                 f"batch is {self.data.describe(samples)}. The last checkpoint is intact; look at these "
                 "windows, lower optimizer.peak_learning_rate, or use precision fp32"
             )
-        self.optimizer.step()
+        spike = self._spike(loss, norm)
+        if spike is None:
+            self.optimizer.step()
+        self.laps.lap("optimizer")
         self.step += 1
+        self.bits_per_byte = {}
+        if spike is not None:
+            self.skipped.append(self.step)
         self.tokens += batch.target_tokens
         self.tokens_by_source.setdefault(self.stage.name, Counter()).update(
             self.data.tokens_by_source(samples)
         )
         self.loss_first = loss if self.loss_first is None else self.loss_first
         self.loss_last = loss
-        return StepResult(loss=loss, gradient_norm=norm, learning_rate=rate, tokens=batch.target_tokens)
+        return StepResult(
+            loss=loss, gradient_norm=norm, learning_rate=rate, tokens=batch.target_tokens, spike=spike
+        )
+
+    def _spike(self, loss: float, norm: float) -> str | None:
+        """Why the step at hand must not change the weights; notes it in the window."""
+        rule = self.compiled.plan.optimizer.spikes
+        if rule is None:
+            return None
+        reason = self.spikes.reason(loss, norm, rule)
+        self.spikes.add(loss, norm, rule)
+        before = list(range(self.step - rule.most_in_a_row + 1, self.step + 1))
+        if reason is not None and self.skipped[-rule.most_in_a_row :] == before:
+            raise NonFiniteError(
+                f"step {self.step + 1} of stage {self.stage.name}: {reason}, and so were the "
+                f"{rule.most_in_a_row} steps before. The last checkpoint is intact; look at what they read "
+                "(`medpipe batch`), lower optimizer.peak_learning_rate, or widen optimizer.spikes"
+            )
+        return reason
 
     def state(self) -> TrainingState:
         """The counters and generators as a checkpoint keeps them."""
@@ -154,6 +202,11 @@ class Training:
             loss_first=self.loss_first,
             loss_last=self.loss_last,
             seconds=self.seconds,
+            spike_losses=tuple(self.spikes.losses),
+            spike_gradient_norms=tuple(self.spikes.gradient_norms),
+            skipped=tuple(self.skipped),
+            best=self.best,
+            bits_per_byte=self.bits_per_byte,
             rng=rng_state(),
             tokenizer=self.compiled.tokenizer.digest,
             shards=tuple(shard.key for shard in self.stage.shards),
@@ -161,19 +214,20 @@ class Training:
             precision=self.compute.precision.value,
             threads=torch.get_num_threads(),
             micro_batch_sequences=self.micro_batch,
+            processes=self.ranks.size,
+            compiled=self.compiled.plan.compile_blocks,
             torch_version=torch.__version__,
         )
 
-    def save(self, folder: Path) -> Path:
-        """Writes a checkpoint into the run's `checkpoints` folder; see `save_checkpoint`."""
-        return save_checkpoint(
-            folder,
-            model=self.model,
-            optimizer=self.optimizer,
-            state=self.state(),
-            tokenizer=self.compiled.tokenizer,
-            keep=self.compiled.plan.keep_checkpoints,
+    def contents(self) -> Contents:
+        """A copy of all that a checkpoint holds; every rank must call it."""
+        return checkpoint_contents(
+            self.model, self.optimizer, self.state(), tokenizer=self.compiled.tokenizer
         )
+
+    def save(self, folder: Path) -> Path:
+        """Writes a checkpoint into the run's `checkpoints` and waits for it; see `write_checkpoint`."""
+        return write_checkpoint(folder, self.contents(), keep=self.compiled.plan.keep_checkpoints)
 
     def restore(self, path: Path) -> list[str]:
         """Goes on from a verified checkpoint: of this stage, or the final one of the stage before.
@@ -186,11 +240,26 @@ class Training:
         here = self.state()
         self.step, self.tokens = state.step, state.tokens
         self.tokens_by_source = {name: Counter(counts) for name, counts in state.tokens_by_source.items()}
+        if state.stage_digest != self.stage.digest and self.stage.name in self.tokens_by_source:
+            # A stage of the same name in the run that this plan started from.
+            earlier = self.tokens_by_source.pop(self.stage.name)
+            self.tokens_by_source[f"{state.curriculum}/{state.stage_digest}/{self.stage.name}"] = earlier
         if state.stage_digest == self.stage.digest:
             self.loss_first, self.loss_last = state.loss_first, state.loss_last
             self.seconds = state.seconds
+            self.skipped, self.best = list(state.skipped), state.best
+            self.bits_per_byte = state.bits_per_byte
+        self.spikes = SpikeWindow(list(state.spike_losses), list(state.spike_gradient_norms))
         restore_rng(state.rng)
-        differing = ("device", "precision", "threads", "micro_batch_sequences", "torch_version")
+        differing = (
+            "device",
+            "precision",
+            "threads",
+            "micro_batch_sequences",
+            "processes",
+            "compiled",
+            "torch_version",
+        )
         return [
             f"{name} was {getattr(state, name)}, is {getattr(here, name)}"
             for name in differing

@@ -17,7 +17,8 @@ from medpipe.lake.files import DiskFullError
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
-from medpipe.pretrain.guard import RunLockedError
+from medpipe.pretrain.guard import RunLockedError, die_with_parent
+from medpipe.pretrain.launch import rank_variables
 from medpipe.pretrain.plan import STAGES, PlanError, load_plan
 from medpipe.pretrain.result import ResultError, clear_failure, stage_run_folder, write_failure
 from medpipe.pretrain.stop import Progress, Stopped, StopRequest
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--snapshot", required=True, help="name of the corpus snapshot")
     parser.add_argument("--stage", required=True, choices=STAGES)
     options = parser.parse_args(arguments)
+    if rank_variables().local_rank is not None:
+        die_with_parent()
     with _reporting(options.stage) as progress:
         lake = Lake(options.lake)
         try:
@@ -61,6 +64,7 @@ def _train(
     progress("loading torch")
     # Imported here so that a mistake in plan or options is answered before torch is loaded.
     from medpipe.pretrain.checkpoint import CheckpointError
+    from medpipe.pretrain.ranks import joined_ranks
     from medpipe.pretrain.stage_run import ParentMissingError, StageRun
     from medpipe.pretrain.training import NonFiniteError
 
@@ -74,17 +78,19 @@ def _train(
         ShardError,
     )
     folder = stage_run_folder(lake, compiled, stage)
-    clear_failure(folder)
-    run = StageRun(
-        compiled=compiled,
-        stage=compiled.stage(stage),
-        lake=lake,
-        snapshot=snapshot,
-        progress=progress,
-        stop=stop,
-    )
+    if rank_variables().rank == 0:
+        clear_failure(folder)
     try:
-        run.run()
+        with joined_ranks() as ranks:
+            StageRun(
+                compiled=compiled,
+                stage=compiled.stage(stage),
+                lake=lake,
+                snapshot=snapshot,
+                progress=progress,
+                stop=stop,
+                ranks=ranks,
+            ).run()
     except Stopped as reason:
         progress(str(reason))
         write_failure(folder, str(reason))
@@ -103,14 +109,24 @@ def _train(
 
 @contextlib.contextmanager
 def _reporting(stage: str) -> Iterator[Progress]:
-    """Progress lines go to Dagster where it started this process, else to stderr."""
-    if "DAGSTER_PIPES_CONTEXT" in os.environ:
+    """Progress lines go to Dagster where it started this process, else to stderr.
+
+    Of several processes the first one tells the news; the others only what went wrong.
+    """
+    if rank_variables().rank != 0:
+        yield lambda text: _complain(stage, text)
+    elif "DAGSTER_PIPES_CONTEXT" in os.environ:
         from dagster_pipes import open_dagster_pipes
 
         with open_dagster_pipes() as pipes:
             yield lambda text: pipes.log.info(f"{stage}: {text}")
     else:
         yield lambda text: print(f"{stage}: {text}", file=sys.stderr, flush=True)
+
+
+def _complain(stage: str, text: str) -> None:
+    if text.startswith("error:"):
+        print(f"{stage}, rank {rank_variables().rank}: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

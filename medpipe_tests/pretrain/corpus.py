@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -119,12 +120,13 @@ def build_corpus(
     numbers = documents if isinstance(documents, dict) else dict.fromkeys(domains, documents)
     lake = Lake(root)
     chance = random.Random(seed)
-    texts = {
-        (domain, split): [sentence(domain, chance) for _ in range(count)]
-        for domain in domains
-        for split, count in (("train", numbers[domain]), ("validation", validation))
-        if count
-    }
+    texts: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for domain in domains:
+        trained = [sentence(domain, chance) for _ in range(numbers[domain])]
+        known = set(trained)
+        fresh = (text for text in iter(lambda d=domain: sentence(d, chance), None) if text not in known)
+        held_out = list(itertools.islice(fresh, validation))
+        texts |= {(domain, "train"): trained, (domain, "validation"): held_out}
     sample = [text for (_, split), rows in texts.items() if split == "train" for text, _ in rows]
     tokenizer_set, tokenizer = publish_tokenizer(lake, sample[:2000], vocabulary_size)
     shards = {}

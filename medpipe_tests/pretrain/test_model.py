@@ -6,25 +6,26 @@ import torch
 from torch import nn
 
 from medpipe.pretrain import model as model_module
+from medpipe.pretrain.attention import BY_DOCUMENT, DENSE_FP32, document_borders, document_mask
 from medpipe.pretrain.batch import IGNORED, Batch, assemble
 from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.dataset import batch_tensors
+from medpipe.pretrain.loss import batch_loss
 from medpipe.pretrain.model import (
-    FP32_ATTENTION,
     Compute,
     build_model,
     cpu_has_bf16,
     device_and_precision,
-    document_mask,
     logits_of,
 )
 from medpipe.pretrain.optimizer import build_optimizer
 from medpipe.pretrain.plan import Plan, Precision
-from medpipe.pretrain.training import batch_loss
 
 CPU = torch.device("cpu")
 FP32 = Compute(CPU, Precision.FP32)
 BF16 = Compute(CPU, Precision.BF16)
+FP32_BY_DOCUMENT = Compute(CPU, Precision.FP32, by_document=True)
+BF16_BY_DOCUMENT = Compute(CPU, Precision.BF16, by_document=True)
 
 
 @pytest.fixture
@@ -55,7 +56,9 @@ def test_document_mask_by_hand() -> None:
     assert mask[0, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
 
 
-@pytest.mark.parametrize("compute", [FP32, BF16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "compute", [FP32, BF16, FP32_BY_DOCUMENT, BF16_BY_DOCUMENT], ids=["fp32", "bf16", "fp32-doc", "bf16-doc"]
+)
 def test_a_packed_neighbour_changes_nothing(compiled: CompiledPlan, compute: Compute) -> None:
     model = build_model(compiled.plan, compiled.tokenizer, compute)
     one, two, other = some_documents(0, 20, 15, 20)
@@ -63,6 +66,32 @@ def test_a_packed_neighbour_changes_nothing(compiled: CompiledPlan, compute: Com
     after = logits(model, pack(other, two, length=40), compute)
     assert torch.equal(before[0, 21:37], after[0, 21:37])  # begin mark and text of the second document
     assert not torch.equal(before[0, 1:21], after[0, 1:21])
+
+
+def test_borders_of_documents_by_hand() -> None:
+    borders = document_borders(torch.tensor([[1, 1, 2, 2], [2, 3, 3, 3]]))
+    assert borders.dtype is torch.int32
+    assert borders.tolist() == [0, 2, 4, 5, 8]
+
+
+def test_each_document_by_itself_gives_what_the_mask_gives(compiled: CompiledPlan) -> None:
+    masked = build_model(compiled.plan, compiled.tokenizer, FP32)
+    by_document = build_model(compiled.plan, compiled.tokenizer, FP32_BY_DOCUMENT)
+    batch = pack(*some_documents(3, 20, 1, 15, 30), length=80)
+    losses = [
+        batch_loss(model, compute, batch, micro_batch=1)
+        for model, compute in ((masked, FP32), (by_document, FP32_BY_DOCUMENT))
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    for (name, one), two in zip(masked.named_parameters(), by_document.parameters(), strict=True):
+        assert one.grad is not None and two.grad is not None
+        torch.testing.assert_close(one.grad, two.grad, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_long_windows_are_computed_by_document(plan: Plan) -> None:
+    long = plan.model_copy(update={"sequence_length": 1024})
+    assert device_and_precision(long).attention == BY_DOCUMENT
+    assert device_and_precision(plan).attention != BY_DOCUMENT
 
 
 def test_a_later_neighbour_changes_nothing(model: nn.Module) -> None:
@@ -92,7 +121,7 @@ def test_packed_equals_separate(model: nn.Module) -> None:
 
 
 def test_bf16_uses_fp32_attention_and_stays_near_fp32(compiled: CompiledPlan) -> None:
-    assert BF16.attention == FP32_ATTENTION
+    assert BF16.attention == DENSE_FP32
     assert FP32.attention == "sdpa"
     batch = pack(*some_documents(3, 20, 15), length=40)
     exact = logits(build_model(compiled.plan, compiled.tokenizer, FP32), batch)

@@ -22,7 +22,7 @@ def problems_of(values: Any) -> list[str]:
     return caught.value.problems
 
 
-@pytest.mark.parametrize("name", ["demo", "tiny"])
+@pytest.mark.parametrize("name", ["demo", "tiny", "mini", "base", "continue"])
 def test_builtin_plans_load(name: str) -> None:
     assert load_plan(name).name == name
 
@@ -131,3 +131,80 @@ def test_parsing_does_not_change_its_input(values: dict[str, Any]) -> None:
     before = copy.deepcopy(values)
     problems_of(values)
     assert values == before
+
+
+COMMIT = "a" * 40
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ({}, "exactly one of model, run and checkpoint"),
+        ({"model": "o/n", "revision": COMMIT, "run": "x"}, "exactly one of model, run and checkpoint"),
+        ({"model": "owner/name"}, "needs its revision, a commit of 40 hex digits"),
+        ({"model": "owner/name", "revision": "main"}, "start_from.revision"),
+        ({"model": "./folder", "revision": COMMIT}, "revision is for a hub model only"),
+        ({"model": "gpt2", "revision": COMMIT}, "neither owner/name nor a folder"),
+        ({"model": "o/n", "revision": COMMIT, "at": "anneal"}, "starts at fast"),
+        ({"run": "../elsewhere"}, "start_from.run"),
+        ({"run": "x", "stage": "converge"}, "no stage is behind converge"),
+        ({"run": "x", "sttage": "fast"}, "did you mean 'stage'"),
+    ],
+)
+def test_impossible_starts(values: dict[str, Any], start: dict[str, Any], expected: str) -> None:
+    assert expected in "\n".join(problems_of(values | {"start_from": start}))
+
+
+def test_a_model_comes_from_the_plan_or_from_the_start(values: dict[str, Any]) -> None:
+    del values["model"]
+    assert problems_of(values) == ["give model, start_from, or both"]
+    plan = parse_plan(values | {"start_from": {"run": "demo"}}, origin="x")
+    assert plan.start_from is not None and plan.start_from.stage == "stable"
+
+
+def test_one_rate_for_the_run_or_one_a_stage(values: dict[str, Any]) -> None:
+    cosine = {"shape": "cosine", "warmup_tokens": 1_000, "to": 0.1}
+    text = "\n".join(problems_of(values | {"learning_rate": cosine}))
+    assert text.count("the plan's learning_rate covers all stages") == 4
+    for stage in values["stages"]:
+        del stage["learning_rate"]
+    assert "\n".join(problems_of(values)).count("learning_rate is missing") == 4
+    assert parse_plan(values | {"learning_rate": cosine}, origin="x").stages[0].learning_rate is None
+    refresh = values | {"learning_rate": cosine, "start_from": {"run": "demo"}}
+    assert "a cosine runs from the first token" in problems_of(refresh)[0]
+    late = values | {"learning_rate": cosine | {"warmup_tokens": 10**9}}
+    assert "leaves no token for the cosine" in problems_of(late)[0]
+
+
+@pytest.mark.parametrize(
+    ("segment", "expected"),
+    [
+        ({"shape": "linear", "half_life_tokens": 5}, "half_life_tokens needs shape exponential"),
+        ({"shape": "exponential", "half_life_tokens": 5, "to": 0.5}, "either to or half_life_tokens"),
+    ],
+)
+def test_half_lives_that_contradict(values: dict[str, Any], segment: dict[str, Any], expected: str) -> None:
+    values["stages"][2]["learning_rate"] = segment
+    assert expected in "\n".join(problems_of(values))
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"weight": 1}, "exactly one of domain and replay"),
+        ({"replay": "fast", "domain": "general", "weight": 1}, "exactly one of domain and replay"),
+        ({"replay": "fast", "tier": "raw", "weight": 1}, "leave source and tier out"),
+        ({"replay": "anneal", "weight": 1}, "replay of anneal, which is no earlier stage"),
+        ({"replay": "converge", "weight": 1}, "replay of converge, which is no earlier stage"),
+        ({"domain": "cardiology", "weight": 1}, "Input should be 'general'"),
+    ],
+)
+def test_impossible_mixture_entries(values: dict[str, Any], entry: dict[str, Any], expected: str) -> None:
+    values["stages"][2]["mixture"].append(entry)
+    assert expected in "\n".join(problems_of(values))
+
+
+@pytest.mark.parametrize("name", ["demo", "tiny", "mini", "base", "continue"])
+def test_a_dump_is_the_same_plan_again(name: str) -> None:
+    plan = load_plan(name)
+    assert type(plan).model_validate(plan.model_dump(mode="json")) == plan

@@ -1,0 +1,259 @@
+"""Where a plan's first weights come from: a published model, or the checkpoint of an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from medpipe.lake.layout import Lake
+from medpipe.lake.manifest import ManifestError, read_manifest
+from medpipe.pretrain.corpus import TokenizerInfo
+from medpipe.pretrain.plan import STAGES, ModelShape, Plan, StageName, StartFrom
+from medpipe.pretrain.published_model import PublishedModelError, model_shape, read_published_model
+from medpipe.pretrain.run_folder import RESULT, STAGE
+from medpipe.pretrain.schedule import stage_fraction
+
+_STEPS = ("first_step", "steps", "sequences_per_step", "sequence_length")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenStage:
+    """A stage that an earlier run trained and this plan takes over."""
+
+    name: str
+    digest: str
+    parent: str | None
+    run: str
+    """Its run folder below `runs/`: `<curriculum>/<stage digest>-<seed>`."""
+    first_step: int
+    steps: int
+    sequences_per_step: int
+    sequence_length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The checkpoint that a plan goes on from."""
+
+    at: StageName
+    """First stage of the plan that is trained."""
+    folder: Path
+    """Holds config.json and the weights as safetensors."""
+    content: str
+    """Digest of the files in it that decide what comes out."""
+    shape: ModelShape
+    vocabulary_size: int
+    """Rows of the embedding."""
+    is_published: bool
+    """Weights only; else moments, step and counts of an earlier run come along."""
+    run: str | None = None
+    """Run folder below `runs/` that it was written in: `<curriculum>/<stage digest>-<seed>`."""
+    stage_digest: str | None = None
+    """Stage of the earlier run that wrote it."""
+    step: int = 0
+    """Global optimizer steps behind it."""
+    rate: float | None = None
+    """Learning rate that the earlier run had reached there."""
+    taken: tuple[TakenStage, ...] = ()
+    """The stages before `at`."""
+    read: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Passes that the earlier run has made over each shard, by the shard's key and what made them."""
+
+
+class _StartError(ValueError):
+    """One reason why a plan cannot go on from where it says."""
+
+
+def resolve_start(plan: Plan, lake: Lake, tokenizer: TokenizerInfo) -> tuple[Start | None, list[str]]:
+    """Finds what a plan's `start_from` names; nothing is downloaded.
+
+    Args:
+        plan: the plan.
+        lake: where runs and fetched models lie.
+        tokenizer: the tokenizer of the corpus that the plan trains on.
+
+    Returns:
+        The start (None for fresh weights, or where it cannot be used), and every reason against it.
+    """
+    if plan.start_from is None:
+        return None, []
+    try:
+        if plan.start_from.model is not None:
+            start, problems = _published(plan, plan.start_from, lake, tokenizer)
+        else:
+            start, problems = _earlier_run(plan.start_from, lake, tokenizer)
+    except (_StartError, PublishedModelError) as error:
+        return None, [f"start_from: {error}"]
+    problems += _shape_problems(plan, start)
+    return start, [f"start_from: {problem}" for problem in problems]
+
+
+def _shape_problems(plan: Plan, start: Start) -> Iterable[str]:
+    if plan.sequence_length > start.shape.max_position:
+        yield (
+            f"sequence_length {plan.sequence_length} is longer than the {start.shape.max_position} positions "
+            "of the model; shorten it"
+        )
+    if plan.model is not None and plan.model != start.shape:
+        theirs, ours = start.shape.model_dump(), plan.model.model_dump()
+        differing = [f"{k} {ours.get(k)} (there {theirs.get(k)})" for k in theirs | ours if
+                     ours.get(k) != theirs.get(k)]  # fmt: skip
+        yield f"model differs from the checkpoint in {', '.join(differing)}; leave model out, or start afresh"
+
+
+def _published(plan: Plan, start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tuple[Start, list[str]]:
+    found, problems = read_published_model(start, lake, config=plan.tokenizer, tokenizer=tokenizer)
+    return (
+        Start(
+            at=STAGES[0],
+            folder=found.folder,
+            content=found.content,
+            shape=found.shape,
+            vocabulary_size=found.vocabulary_size,
+            is_published=True,
+        ),
+        problems,
+    )
+
+
+def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tuple[Start, list[str]]:
+    folder, checkpoint = _checkpoint_of(start, lake)
+    stage = _read_stage(folder)
+    try:
+        manifest = read_manifest(checkpoint)
+    except ManifestError as error:
+        raise _StartError(f"{checkpoint} is no checkpoint ({error})") from None
+    if manifest.recipe.inputs.get("stage") != stage["digest"]:
+        raise _StartError(f"{checkpoint} was not written by the stage of {folder / STAGE}; name another one")
+    problems = []
+    trained_with = manifest.recipe.inputs.get("tokenizer")
+    if trained_with != tokenizer.digest:
+        problems.append(
+            f"{checkpoint} was trained with tokenizer {trained_with}, the snapshot has {tokenizer.digest}; a "
+            "refresh keeps the tokenizer: materialise the shards with the earlier one"
+        )
+    position = STAGES.index(stage["stage"])
+    at: StageName | None = start.at or (STAGES[position + 1] if position + 1 < len(STAGES) else None)
+    if at is None or STAGES.index(at) > position + 1:
+        raise _StartError(
+            f"the checkpoint is of stage {stage['stage']}; set `at` to one of "
+            f"{', '.join(STAGES[: position + 2])}"
+        )
+    step, chain = int(manifest.facts["step"]), _chain(folder, stage)
+    shape, vocabulary_size = model_shape(checkpoint)
+    return (
+        Start(
+            at=at,
+            folder=checkpoint,
+            content=manifest.digest,
+            shape=shape,
+            vocabulary_size=vocabulary_size,
+            is_published=False,
+            run=f"{folder.parent.name}/{folder.name}",
+            stage_digest=stage["digest"],
+            step=step,
+            rate=_rate_at(stage, step, folder),
+            taken=tuple(
+                _taken(path, facts)
+                for path, facts in chain
+                if STAGES.index(facts["stage"]) < STAGES.index(at)
+            ),
+            read=_epochs_read(chain, step),
+        ),
+        problems,
+    )
+
+
+def _checkpoint_of(start: StartFrom, lake: Lake) -> tuple[Path, Path]:
+    """Run folder and checkpoint."""
+    if start.checkpoint is not None:
+        checkpoint = Path.cwd() / start.checkpoint.expanduser()
+        folder = checkpoint.parent.parent
+        if not (folder / STAGE).is_file():
+            raise _StartError(
+                f"{checkpoint} lies in no run folder ({folder / STAGE} is missing); name it there"
+            )
+        return folder, checkpoint
+    curriculum, _, name = (start.run or "").partition("/")
+    if name:
+        folder = lake.runs(curriculum) / name
+        if not (folder / RESULT).is_file():
+            raise _StartError(f"{folder} holds no finished stage; finish that run first")
+    else:
+        folder = _only_run(lake.runs(curriculum), start.stage)
+    return folder, folder / str(orjson.loads((folder / RESULT).read_bytes())["checkpoint"])
+
+
+def _only_run(runs: Path, stage: str) -> Path:
+    """The one run folder with this stage from a curriculum's own beginning.
+
+    Those that were themselves started from elsewhere do not count: else a refresh of a stage would make its
+    own plan ambiguous.
+    """
+    found = []
+    for path in sorted(runs.glob(f"*/{RESULT}")):
+        facts = _read_stage(path.parent)
+        if facts["stage"] == stage and not facts["plan"].get("start_from"):
+            found.append(path.parent)
+    if not found:
+        raise _StartError(
+            f"no finished stage {stage} in {runs}; run that curriculum first, or correct the name"
+        )
+    if len(found) > 1:
+        names = ", ".join(
+            f"{runs.name}/{path.name} (snapshot {_read_stage(path)['snapshot']})" for path in found
+        )
+        raise _StartError(f"{runs.name} has trained stage {stage} more than once; set run to one of {names}")
+    return found[0]
+
+
+def _read_stage(folder: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = orjson.loads((folder / STAGE).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise _StartError(f"{folder / STAGE} cannot be read ({error}); that folder is no whole run") from None
+    return facts
+
+
+def _rate_at(stage: dict[str, Any], step: int, folder: Path) -> float:
+    """Learning rate of an earlier run after a global step of one of its stages."""
+    try:
+        plan = Plan.model_validate(stage["plan"])
+    except ValidationError as error:
+        raise _StartError(
+            f"the plan in {folder / STAGE} cannot be read ({error.error_count()} mistakes)"
+        ) from None
+    tokens = (step - int(stage["first_step"])) * plan.tokens_per_step
+    return plan.optimizer.peak_learning_rate * stage_fraction(plan, stage["stage"], tokens)
+
+
+def _chain(folder: Path, stage: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
+    """Run folder and facts of the stages before one, as far as they are still there, and of itself."""
+    seed = folder.name.rpartition("-")[2]
+    before = folder.parents[1] / stage.get("parent_run", f"{folder.parent.name}/{stage['parent']}-{seed}")
+    earlier = _chain(before, _read_stage(before)) if (before / STAGE).is_file() else []
+    return [*earlier, (folder, stage)]
+
+
+def _taken(folder: Path, stage: dict[str, Any]) -> TakenStage:
+    facts = {name: int(stage[name]) for name in _STEPS}
+    run = f"{folder.parent.name}/{folder.name}"
+    return TakenStage(name=stage["stage"], digest=stage["digest"], parent=stage["parent"], run=run, **facts)
+
+
+def _epochs_read(chain: list[tuple[Path, dict[str, Any]]], step: int) -> dict[str, dict[str, float]]:
+    """Passes over each shard in the stages of a chain, the last one up to a global step."""
+    read: dict[str, dict[str, float]] = {}
+    for _, stage in chain:
+        done = min(1.0, (step - int(stage["first_step"])) / int(stage["steps"]))
+        for component in stage["components"]:
+            for key in component["shards"]:
+                passes = read.setdefault(key, {})
+                name = f"{stage['stage']} of the earlier run"
+                passes[name] = passes.get(name, 0.0) + done * float(component["epochs"])
+    return read

@@ -1,0 +1,156 @@
+"""Two processes (gloo) compute what one does, and a run goes on with another number of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from medpipe.lake.layout import Lake
+from medpipe.pretrain.checkpoint import WEIGHTS, list_checkpoints, read_state, verify_checkpoint
+from medpipe.pretrain.compile import compile_plan
+from medpipe.pretrain.guard import RunLockedError, run_lock
+from medpipe.pretrain.launch import trainer_command, trainer_environment
+from medpipe.pretrain.plan import find_plan, load_plan
+from medpipe.pretrain.plan_model import PlanError
+from medpipe.pretrain.ranks import Ranks
+from medpipe.pretrain.result import read_result, stage_run_folder
+from medpipe.tracking.spool import read_events
+from medpipe_tests.pretrain.corpus import Corpus
+
+STRATEGIES = ("ddp", "fsdp")
+
+
+def with_devices(tmp_path: Path, processes: int, strategy: str) -> Path:
+    values = yaml.safe_load(find_plan("tiny").read_text(encoding="utf-8"))
+    values["devices"] = {"processes": processes, "strategy": strategy}
+    path = tmp_path / f"{processes}-{strategy}.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+def copied(corpus: Corpus, folder: Path) -> Corpus:
+    shutil.copytree(corpus.lake.root, folder)
+    return Corpus(Lake(folder), corpus.snapshot, corpus.tokenizer, corpus.eos_id)
+
+
+def command(corpus: Corpus, plan: Path) -> list[str]:
+    processes = load_plan(plan).devices.processes
+    return trainer_command(
+        lake=corpus.lake.root, plan=plan, snapshot="current", stage="fast", processes=processes
+    )
+
+
+def train(corpus: Corpus, plan: Path) -> str:
+    out = subprocess.run(
+        command(corpus, plan),
+        env=os.environ | trainer_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert out.returncode == 0, out.stderr
+    return out.stderr
+
+
+def run_folder(corpus: Corpus, plan: Path) -> Path:
+    return stage_run_folder(corpus.lake, compile_plan(load_plan(plan), corpus.snapshot, corpus.lake), "fast")
+
+
+def losses(folder: Path) -> dict[int, float]:
+    events = read_events(folder / "metrics.jsonl")
+    return {event.step: event.values["train/loss"] for event in events if event.kind == "metrics"}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    newest = list_checkpoints(folder / "checkpoints")[-1]
+    verify_checkpoint(newest)
+    return load_file(newest / WEIGHTS)
+
+
+def kill_after_first_checkpoint(corpus: Corpus, plan: Path) -> int:
+    """Kills the trainer as soon as one checkpoint is there; the step of its newest one when all have gone.
+
+    torchrun's workers are in sessions of their own: they see that it is gone, save and end.
+    """
+    run = run_folder(corpus, plan)
+    folder = run / "checkpoints"
+    trainer = subprocess.Popen(
+        command(corpus, plan),
+        env=os.environ | trainer_environment(),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 120
+    while not list_checkpoints(folder):
+        assert trainer.poll() is None and time.monotonic() < end
+        time.sleep(0.005)
+    os.killpg(trainer.pid, signal.SIGKILL)
+    trainer.wait(30)
+    while True:
+        try:
+            with run_lock(run):
+                break
+        except RunLockedError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    return read_state(list_checkpoints(folder)[-1]).step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_two_processes_compute_what_one_does(corpus: Corpus, tmp_path: Path, strategy: str) -> None:
+    one, two = (copied(corpus, tmp_path / name) for name in ("one", "two"))
+    alone, together = with_devices(tmp_path, 1, strategy), with_devices(tmp_path, 2, strategy)
+    train(one, alone)
+    assert "2 processes" in train(two, together)
+    folders = run_folder(one, alone), run_folder(two, together)
+    assert folders[0].name == folders[1].name  # the number of processes is no part of what a stage is
+    expected, found = (losses(folder) for folder in folders)
+    assert found == pytest.approx(expected, rel=2e-4)
+    results = [read_result(folder) for folder in folders]
+    assert results[0] is not None and results[1] is not None
+    assert results[1].tokens_by_source == results[0].tokens_by_source
+    assert results[1].bits_per_byte == pytest.approx(results[0].bits_per_byte, rel=1e-3)
+    tensors = [weights(folder) for folder in folders]
+    for name, tensor in tensors[0].items():
+        torch.testing.assert_close(tensors[1][name], tensor, rtol=0, atol=2e-3, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_run_goes_on_with_another_number_of_processes(
+    corpus: Corpus, tmp_path: Path, strategy: str
+) -> None:
+    straight, changing = (copied(corpus, tmp_path / name) for name in ("straight", "changing"))
+    alone, together = with_devices(tmp_path, 1, strategy), with_devices(tmp_path, 2, strategy)
+    train(straight, alone)
+    step = kill_after_first_checkpoint(changing, together)
+    news = train(changing, alone)
+    assert f"resuming after step {step} of 20" in news
+    assert "processes was 2, is 1" in news
+    expected, found = (losses(run_folder(each, alone)) for each in (straight, changing))
+    assert found == pytest.approx(expected, rel=2e-4)
+
+    back = copied(corpus, tmp_path / "back")
+    step = kill_after_first_checkpoint(back, alone)
+    assert "processes was 1, is 2" in train(back, together)
+    assert losses(run_folder(back, together)) == pytest.approx(expected, rel=2e-4)
+
+
+def test_shares_cover_the_batch_once() -> None:
+    rows = [row for rank in range(4) for row in Ranks(rank, 4).share(16)]
+    assert rows == list(range(16))
+
+
+def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"16 sequences does not divide over 3 processes"):
+        load_plan(with_devices(tmp_path, 3, "ddp"))

@@ -1,0 +1,386 @@
+"""Plans that start from a published model or from the checkpoint of an earlier run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from medpipe.lake.manifest import MANIFEST
+from medpipe.pretrain import published_model
+from medpipe.pretrain.checkpoint import WEIGHTS, CheckpointError, read_state
+from medpipe.pretrain.compile import CompiledPlan, compile_plan
+from medpipe.pretrain.curriculum import compile_pinned, finished_stages
+from medpipe.pretrain.model import Compute, first_model
+from medpipe.pretrain.plan import STAGES, Plan, PlanError, Precision, builtin_plans, parse_plan
+from medpipe.pretrain.published_model import PublishedModelError, fetch_model, tokenizer_config
+from medpipe.pretrain.result import is_current
+from medpipe.tokens.snapshot import read_snapshot, write_snapshot
+from medpipe_tests.pretrain.conftest import stage_run
+from medpipe_tests.pretrain.corpus import Corpus
+
+FP32 = Compute(torch.device("cpu"), Precision.FP32)
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 128,
+}
+
+
+def save_model(folder: Path, corpus: Corpus, architecture: str = "llama", **changes: Any) -> nn.Module:
+    """A published model as people find it: config, safetensors, and the tokenizer of the corpus."""
+    torch.manual_seed(5)
+    values = SMALL | {"vocab_size": 512, "head_dim": 16 if architecture == "qwen3" else 8} | changes
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **values))
+    model.save_pretrained(folder)
+    reference = corpus.lake.dataset(
+        "tokenizer", corpus.snapshot.tokenizer.name, digest=corpus.snapshot.tokenizer.digest
+    )
+    shutil.copyfile(reference / "tokenizer.json", folder / "tokenizer.json")
+    return model
+
+
+def plan_from(start: dict[str, Any], **changes: Any) -> Plan:
+    values = yaml.safe_load(builtin_plans()["tiny"].read_text())
+    if "model" in start:
+        del values["model"]
+    return parse_plan(values | {"start_from": start} | changes, origin="test")
+
+
+def compiled_from(corpus: Corpus, start: dict[str, Any], **changes: Any) -> CompiledPlan:
+    return compile_plan(plan_from(start, **changes), corpus.snapshot, corpus.lake)
+
+
+def problems_of(corpus: Corpus, start: dict[str, Any], **changes: Any) -> str:
+    with pytest.raises(PlanError) as caught:
+        compiled_from(corpus, start, **changes)
+    return "\n".join(caught.value.problems)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_a_published_model_is_taken_with_shape_and_weights(
+    corpus: Corpus, tmp_path: Path, architecture: str
+) -> None:
+    published = save_model(tmp_path / "model", corpus, architecture)
+    compiled = compiled_from(corpus, {"model": str(tmp_path / "model")})
+    assert compiled.shape.architecture == architecture and compiled.vocabulary_size == 512
+    assert compiled.shape.head_dim == (16 if architecture == "qwen3" else None)
+    model = first_model(compiled, FP32)
+    weights = dict(published.named_parameters())
+    assert {name for name, _ in model.named_parameters()} == set(weights)
+    assert all(torch.equal(p, weights[name]) for name, p in model.named_parameters())
+    ids = torch.randint(2, 300, (1, 16))
+    torch.testing.assert_close(model(ids).logits, published.eval()(ids).logits)
+
+
+def test_a_stage_trained_from_a_published_model_goes_on_like_any_other(
+    own_corpus: Corpus, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "model", own_corpus, "qwen3")
+    plan = plan_from({"model": str(tmp_path / "model")}, name="continued")
+    news: list[str] = []
+    first = stage_run(own_corpus, plan, "fast", news=news)
+    result = first.run().result
+    assert any("going on from" in line and "model" in line for line in news)
+    assert result.loss_last < result.loss_first
+    facts = json.loads((first.folder / "stage.json").read_text())
+    assert facts["start_from"]["content"] == first.compiled.start.content
+    config = json.loads((first.folder / result.checkpoint / "config.json").read_text())
+    assert config["model_type"] == "qwen3" and config["vocab_size"] == 512
+    second = stage_run(own_corpus, plan, "stable")
+    assert second.run().result.first_step == result.steps
+    assert "start_from" not in json.loads((second.folder / "stage.json").read_text())
+
+
+def test_the_chain_follows_the_published_bytes(own_corpus: Corpus, tmp_path: Path) -> None:
+    save_model(tmp_path / "one", own_corpus)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    digests = [
+        compiled_from(own_corpus, {"model": str(tmp_path / n)}).stages[0].digest for n in ("one", "two")
+    ]
+    assert digests[0] == digests[1]  # the place does not count
+    weights = (tmp_path / "two" / WEIGHTS).read_bytes()
+    (tmp_path / "two" / WEIGHTS).write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    assert compiled_from(own_corpus, {"model": str(tmp_path / "two")}).stages[0].digest != digests[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"model_type": "gpt2"}, "a model of type gpt2; medpipe trains llama and qwen3"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config in config.json is not supported"),
+        ({"max_position_embeddings": 32}, "longer than the 32 positions"),
+    ],
+)
+def test_models_that_cannot_be_trained(
+    corpus: Corpus, tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    save_model(tmp_path / "model", corpus)
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert expected in problems_of(corpus, {"model": str(tmp_path / "model")})
+
+
+def test_pickled_weights_and_missing_folders_are_refused(corpus: Corpus, tmp_path: Path) -> None:
+    start = {"model": str(tmp_path / "model")}
+    assert "correct start_from.model" in problems_of(corpus, start)
+    save_model(tmp_path / "model", corpus)
+    (tmp_path / "model" / WEIGHTS).rename(tmp_path / "model" / "pytorch_model.bin")
+    assert "pickled weights are never loaded" in problems_of(corpus, start)
+    hub = {"model": "owner/name", "revision": "c" * 40}
+    assert "run `medpipe plan fetch` on this plan first" in problems_of(corpus, hub)
+
+
+def test_a_model_with_another_tokenizer_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save_model(folder, corpus, vocab_size=300)
+    text = problems_of(corpus, {"model": str(folder)})
+    assert "entries, the model embeds 300" in text
+    save_model(folder, corpus)
+    values = json.loads((folder / "tokenizer.json").read_text())
+    values["model"]["merges"][-2:] = reversed(values["model"]["merges"][-2:])
+    (folder / "tokenizer.json").write_text(json.dumps(values))
+    text = problems_of(corpus, {"model": str(folder)})
+    assert "they differ in model" in text and f"set tokenizer.file to {folder}/tokenizer.json" in text
+    (folder / "tokenizer.json").unlink()
+    assert "has no tokenizer to compare with" in problems_of(corpus, {"model": str(folder)})
+
+
+def test_a_model_section_must_agree_with_the_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
+    save_model(tmp_path / "model", corpus)
+    theirs = compiled_from(corpus, {"model": str(tmp_path / "model")}).shape.model_dump()
+    start = {"model": str(tmp_path / "model")}
+    assert compiled_from(corpus, start, model=theirs).shape.layers == 2
+    assert "model differs from the checkpoint in layers 3 (there 2)" in problems_of(
+        corpus, start, model=theirs | {"layers": 3}
+    )
+
+
+def test_a_hub_model_is_fetched_once_at_its_commit(
+    own_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    save_model(tmp_path / "hub", own_corpus)
+    (tmp_path / "hub" / "modeling_evil.py").write_text("raise SystemExit")
+    calls: list[dict[str, Any]] = []
+
+    def download(repository: str, **options: Any) -> str:
+        calls.append({"repository": repository, **options})
+        return str(tmp_path / "hub")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    plan = plan_from({"model": "owner/name", "revision": "c" * 40})
+    assert plan.start_from is not None
+    for _ in range(2):
+        folder = fetch_model(plan.start_from, own_corpus.lake, endpoint=None, token=None, progress=print)
+    [call] = calls
+    assert (call["repository"], call["revision"], call["token"]) == ("owner/name", "c" * 40, False)
+    assert "*.bin" not in call["allow_patterns"] and "*.py" not in call["allow_patterns"]
+    assert (folder / MANIFEST).is_file()
+    # The same bytes in a person's own folder are the same start.
+    compiled = compile_plan(plan, own_corpus.snapshot, own_corpus.lake)
+    local = compiled_from(own_corpus, {"model": str(tmp_path / "hub")})
+    assert compiled.stages[0].digest == local.stages[0].digest
+    assert tokenizer_config(plan, own_corpus.lake).file == folder / "tokenizer.json"
+
+
+def test_a_failed_fetch_names_the_fix(own_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def download(*_: Any, **__: Any) -> str:
+        raise LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    plan = plan_from({"model": "owner/name", "revision": "c" * 40})
+    assert plan.start_from is not None
+    with pytest.raises(PublishedModelError, match=r"cannot be fetched \(no connection\).*HF_ENDPOINT"):
+        fetch_model(plan.start_from, own_corpus.lake, endpoint=None, token=None, progress=print)
+    assert not published_model.model_folder(plan.start_from, own_corpus.lake).exists()
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A lake in which the tiny curriculum has been trained as far as its stable stage."""
+    root = tmp_path_factory.mktemp("trained")
+    shutil.copytree(corpus.lake.root, root / "lake")
+    lake = type(corpus.lake)(root / "lake")
+    copy = Corpus(lake, corpus.snapshot, corpus.tokenizer, corpus.eos_id, corpus.texts)
+    plan = parse_plan(yaml.safe_load(builtin_plans()["tiny"].read_text()), origin="test")
+    compile_pinned(plan, lake, stage="fast")
+    for stage in ("fast", "stable"):
+        stage_run(copy, plan, stage).run()
+    return copy
+
+
+@pytest.fixture
+def run_before(trained: Corpus, tmp_path: Path) -> Corpus:
+    shutil.copytree(trained.lake.root, tmp_path / "lake")
+    lake = type(trained.lake)(tmp_path / "lake")
+    return Corpus(lake, trained.snapshot, trained.tokenizer, trained.eos_id, trained.texts)
+
+
+REFRESH = {"run": "tiny", "stage": "stable"}
+
+
+def test_a_refresh_anneals_again_from_the_stable_checkpoint(run_before: Corpus) -> None:
+    base = compile_plan(
+        parse_plan(yaml.safe_load(builtin_plans()["tiny"].read_text()), origin="test"),
+        run_before.snapshot,
+        run_before.lake,
+    )
+    plan = plan_from(REFRESH, name="refreshed")
+    compiled = compile_plan(plan, run_before.snapshot, run_before.lake)
+    assert compiled.start is not None and compiled.start.at == "anneal" and compiled.start.step == 40
+    assert [stage.taken_from is not None for stage in compiled.stages] == [True, True, False, False]
+    assert [s.digest for s in compiled.stages[:2]] == [s.digest for s in base.stages[:2]]
+    assert compiled.stage("anneal").parent == base.stage("stable").digest
+    assert compiled.stage("anneal").digest != base.stage("anneal").digest  # it names its checkpoint
+    assert compiled.stage("anneal").first_step == 40
+
+    taken = stage_run(run_before, plan, "stable")
+
+    def written() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in taken.folder.rglob("*") if p.name != "lock"}
+
+    before = written()
+    assert taken.run().reused and is_current(taken.folder, taken.compiled)
+    assert written() == before
+    run = stage_run(run_before, plan, "anneal")
+    result = run.run().result
+    assert result.first_step == 40 and result.tokens == sum(result.tokens_by_source.values())
+    facts = json.loads((run.folder / "stage.json").read_text())
+    assert facts["parent"] == base.stage("stable").digest
+    assert facts["parent_run"] == f"tiny/{base.stage('stable').digest}-7"
+    assert facts["start_from"]["step"] == 40
+    stage_run(run_before, plan, "converge").run()
+    compile_pinned(plan, run_before.lake, stage="anneal")
+    assert [done.result.stage for done in finished_stages(plan, run_before.lake)] == list(STAGES)
+
+
+def test_a_refresh_on_equal_data_is_the_same_training(run_before: Corpus) -> None:
+    """Going on from the checkpoint by `start_from` gives the bytes that the uninterrupted plan gives."""
+    straight = parse_plan(yaml.safe_load(builtin_plans()["tiny"].read_text()), origin="test")
+    refreshed = plan_from(REFRESH, name="refreshed")
+    runs = [stage_run(run_before, plan, "anneal") for plan in (straight, refreshed)]
+    steps = [run.compiled.stage("anneal") for run in runs]
+    assert steps[0].first_step == steps[1].first_step
+    from medpipe.pretrain.dataset import StageData
+    from medpipe.pretrain.training import Training
+
+    start = runs[1].compiled.start
+    assert start is not None
+    trained = []
+    for run in runs:
+        data = StageData(
+            steps[0],  # the stream is keyed by the stage's digest: here both read the same
+            [shard.tokens for shard in run._open(run.stage.shards, "train")],
+            seed=7,
+            eos_id=0,
+        )
+        training = Training.begin(run.compiled, run.stage, data=data, compute=FP32)
+        training.restore(start.folder)
+        trained.append([training.train_step() for _ in range(3)])
+        assert set(training.tokens_by_source) == {"fast", "stable", "anneal"}
+    assert trained[0] == trained[1]
+
+
+def test_stable_can_be_trained_again_on_new_data(run_before: Corpus) -> None:
+    plan = plan_from(REFRESH | {"at": "stable"}, name="tiny")
+    run = stage_run(run_before, plan, "stable")
+    assert run.stage.first_step == 40 and run.compiled.stages[0].taken_from is not None
+    result = run.run().result
+    assert result.steps == 20 and result.tokens == sum(result.tokens_by_source.values())
+    state = read_state(run.folder / result.checkpoint)
+    assert state.step == 60 and state.tokens > result.tokens
+    # Its own run does not make the plan ambiguous.
+    assert stage_run(run_before, plan, "stable").run().reused
+
+
+def test_a_checkpoint_before_the_end_of_a_stage(run_before: Corpus) -> None:
+    folder = next(p for p in (run_before.lake.root / "runs" / "tiny").glob("*/checkpoints/00000036"))
+    compiled = compiled_from(run_before, {"checkpoint": str(folder)}, name="branch")
+    assert compiled.start is not None and compiled.start.step == 36
+    assert compiled.stage("anneal").first_step == 36
+    assert stage_run(run_before, plan_from({"checkpoint": str(folder)}, name="branch"), "anneal").run()
+
+
+def test_starts_that_do_not_fit(run_before: Corpus, tmp_path: Path) -> None:
+    assert "no finished stage stable in" in problems_of(run_before, {"run": "nobody"})
+    assert "set `at` to one of fast, stable, anneal" in problems_of(run_before, REFRESH | {"at": "converge"})
+    optimizer = {"peak_learning_rate": 1e-3}
+    text = problems_of(run_before, REFRESH, optimizer=optimizer)
+    assert "the learning rate jumps from 0.004, which the earlier run had reached, to 0.001" in text
+    elsewhere = problems_of(run_before, {"checkpoint": str(tmp_path / "a" / "b" / "c")})
+    assert "lies in no run folder" in elsewhere
+    values = yaml.safe_load(builtin_plans()["tiny"].read_text())["model"]
+    assert "model differs from the checkpoint in layers 4 (there 2)" in problems_of(
+        run_before, REFRESH, model=values | {"layers": 4}
+    )
+
+
+def test_what_the_earlier_run_read_counts_for_the_repetition_cap(run_before: Corpus) -> None:
+    compiled = compiled_from(run_before, REFRESH)
+    assert compiled.start is not None
+    here = sum(part.epochs for s in compiled.stages for part in s.components if part.label == "disease")
+    [before] = {sum(e.values()) for key, e in compiled.start.read.items() if key.startswith("disease")}
+    assert before > 1
+    compiled_from(run_before, REFRESH, maximum_epochs=here + before + 0.01)
+    text = problems_of(run_before, REFRESH, maximum_epochs=here + before - 0.01)
+    assert "disease/disease_source (raw) has too few tokens" in text
+    assert "fast of the earlier run" in text and "stable of the earlier run" in text
+
+
+def test_a_run_that_is_not_the_only_one_must_be_named(run_before: Corpus) -> None:
+    compiled = compiled_from(run_before, REFRESH)
+    assert compiled.start is not None and compiled.start.run is not None
+    runs = run_before.lake.root / "runs"
+    twin = compiled.start.run.rpartition("-")[0] + "-8"
+    shutil.copytree(runs / compiled.start.run, runs / twin)
+    text = problems_of(run_before, REFRESH)
+    assert "more than once; set run to one of" in text and twin in text
+    named = compiled_from(run_before, {"run": compiled.start.run})
+    assert named.start == compiled.start
+
+
+def test_a_corpus_with_another_tokenizer_cannot_refresh(run_before: Corpus, tmp_path: Path) -> None:
+    from medpipe_tests.pretrain.corpus import build_corpus
+
+    other = build_corpus(tmp_path / "other", vocabulary_size=380)
+    shutil.copytree(run_before.lake.root / "runs", other.lake.root / "runs")
+    assert "a refresh keeps the tokenizer" in problems_of(other, REFRESH)
+
+
+def test_a_checkpoint_that_changed_after_compiling_is_not_used(run_before: Corpus) -> None:
+    run = stage_run(run_before, plan_from(REFRESH, name="refreshed"), "anneal")
+    assert run.compiled.start is not None
+    path = run.compiled.start.folder / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(CheckpointError, match="does not have the bytes"):
+        run.run()
+
+
+def test_a_refresh_pins_the_newest_snapshot_where_it_begins(run_before: Corpus, tmp_path: Path) -> None:
+    from medpipe.lake.digest import digest_value
+    from medpipe.tokens.snapshot import CorpusSnapshot
+
+    content = run_before.snapshot.model_dump(mode="json", exclude={"name"}) | {"revisions": {"x": "2" * 40}}
+    newer = CorpusSnapshot.model_validate({"name": digest_value(content), **content})
+    write_snapshot(run_before.lake, newer)
+    plan = plan_from(REFRESH)
+    pinned = compile_pinned(plan, run_before.lake, stage="anneal")
+    assert pinned.snapshot == newer.name != run_before.snapshot.name
+    write_snapshot(run_before.lake, run_before.snapshot)
+    assert compile_pinned(plan, run_before.lake, stage="converge").snapshot == newer.name
+    assert read_snapshot(run_before.lake).name == run_before.snapshot.name

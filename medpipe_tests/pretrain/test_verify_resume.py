@@ -1,0 +1,75 @@
+"""The proof of exact resume finds equality where it is, and differences where they are."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from medpipe.pretrain import verify_resume as module
+from medpipe.pretrain.compile import CompiledPlan
+from medpipe.pretrain.kill_points import arm
+from medpipe.pretrain.plan import STAGES, Plan
+from medpipe.pretrain.verify_resume import Comparison, VerifyError, verify_resume
+from medpipe_tests.pretrain.corpus import Corpus
+
+
+def short(plan: Plan) -> Plan:
+    """Four steps a stage."""
+    stages = [
+        stage.model_copy(
+            update={
+                "tokens": 4 * plan.tokens_per_step,
+                "learning_rate": stage.learning_rate.model_copy(
+                    update={"warmup_tokens": min(stage.learning_rate.warmup_tokens, plan.tokens_per_step)}
+                ),
+            }
+        )
+        for stage in plan.stages
+    ]
+    values = plan.model_dump(mode="json") | {"stages": [stage.model_dump(mode="json") for stage in stages]}
+    return Plan.model_validate(values | {"checkpoint_every_steps": 2, "sample": {"prompts": [], "tokens": 1}})
+
+
+@pytest.mark.slow
+def test_killed_at_steps_in_saves_and_at_borders(own_corpus: Corpus, plan: Plan) -> None:
+    news: list[str] = []
+    compared = verify_resume(short(plan), own_corpus.snapshot, own_corpus.lake, say=news.append)
+    assert [each.stage for each in compared] == list(STAGES)
+    for each in compared:
+        assert each.different == [], news
+        assert [point.split(":")[0] for point in each.killed_at] == ["step", "saving", "border"]
+        assert set(each.straight) >= {"weights", "moments", "generators", "cursor and counters", "losses"}
+    assert not list(own_corpus.lake.runs("x").parent.glob("verify-*"))
+
+
+def test_what_differs_is_named() -> None:
+    comparison = Comparison(
+        stage="fast",
+        killed_at=("border",),
+        straight={"weights": "a", "losses": "b"},
+        killed={"weights": "a", "losses": "c"},
+    )
+    assert comparison.different == ["losses"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_kill_points_lie_inside_their_stage(compiled: CompiledPlan, seed: int) -> None:
+    for stage in compiled.stages:
+        step, saving, border = module._kill_points(compiled, stage.name, random.Random(seed))
+        first, last = stage.first_step, stage.first_step + stage.steps
+        assert first < int(step.split(":")[1]) < last
+        assert first < int(saving.split(":")[1]) <= last
+        assert border == "border"
+
+
+def test_a_trainer_that_fails_is_an_error_with_its_words(own_corpus: Corpus, plan: Plan) -> None:
+    for shard in own_corpus.lake.room("shards").rglob("*.bin"):
+        shard.write_bytes(shard.read_bytes()[:-2])
+    with pytest.raises(VerifyError, match=r"stage fast, failed: fast: error: .*bin"):
+        verify_resume(short(plan), own_corpus.snapshot, own_corpus.lake)
+
+
+def test_an_unknown_kill_point_is_refused() -> None:
+    with pytest.raises(ValueError, match="no kill point 'noon'"):
+        arm("noon")
