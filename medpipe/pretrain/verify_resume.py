@@ -109,14 +109,19 @@ def verify_resume(
 
 
 def _kill_points(compiled: CompiledPlan, stage: str, draw: random.Random) -> Iterator[str]:
-    """In the order in which a resumed trainer comes by them."""
+    """In an order in which a resumed trainer comes by each of them.
+
+    Killed in a save, it goes on from the checkpoint before, which is whole: the next one is written only
+    when that is done. So any step behind that one is taken again.
+    """
     of_stage = compiled.stage(stage)
     first, last = of_stage.first_step, of_stage.first_step + of_stage.steps
-    if of_stage.steps > 1:
-        yield f"{STEP}:{draw.randrange(first + 1, last)}"
     interval = compiled.plan.checkpoint_every_steps
-    saved = [step for step in range(first + 1, last) if step % interval == 0]
-    yield f"{SAVING}:{saved[-1] if saved else last}"
+    saved = [first, *(step for step in range(first + 1, last) if step % interval == 0), last]
+    place = draw.randrange(1, len(saved))
+    yield f"{SAVING}:{saved[place]}"
+    if saved[place - 1] + 1 < last:
+        yield f"{STEP}:{draw.randrange(saved[place - 1] + 1, last)}"
     yield BORDER
 
 
