@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 WORKERS ?= 2
 MEGABYTES ?= 100
 GROWTH_MEGABYTES ?= 60
-BENCH_FOLDER ?= /tmp/medpipe-bench
+BENCH_FOLDER ?= build/bench
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
