@@ -19,6 +19,7 @@ from medpipe.cli_output import AsJson, print_json
 from medpipe.lineage_cli import batch, forget, trace
 from medpipe.plan_cli import PlanName, plan_app
 from medpipe.settings import Settings
+from medpipe.snapshots_cli import snapshots_app
 from medpipe.sources_cli import sources_app
 from medpipe.tokens_cli import tokens_app
 
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.add_typer(sources_app, name="sources")
 app.add_typer(tokens_app, name="tokens")
+app.add_typer(snapshots_app, name="snapshots")
 app.add_typer(plan_app, name="plan")
 for _command in (trace, batch, forget):
     app.command()(_command)

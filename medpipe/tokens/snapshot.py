@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -157,8 +158,29 @@ def write_snapshot(lake: Lake, snapshot: CorpusSnapshot) -> bool:
     return reused
 
 
+def _completed(lake: Lake, start: str) -> str:
+    found = sorted(path.stem for path in lake.snapshots.glob(f"{safe_name(start)}*.json"))
+    found = [name for name in found if name != CURRENT]
+    if len(found) > 1:
+        raise SnapshotError(f"'{start}' begins the names of {len(found)} snapshots: {', '.join(found)}")
+    return found[0] if found else start
+
+
+def list_snapshots(lake: Lake) -> list[tuple[CorpusSnapshot, datetime]]:
+    """All stored snapshots and when each was first stored, newest first.
+
+    Raises:
+        SnapshotError: the file of one was changed.
+    """
+    paths = [path for path in lake.snapshots.glob("*.json") if path.stem != CURRENT]
+    dated = [(path.stem, datetime.fromtimestamp(path.stat().st_mtime, UTC)) for path in paths]
+    return [(read_snapshot(lake, name), stored) for name, stored in sorted(dated, key=lambda each: each[1])][
+        ::-1
+    ]
+
+
 def read_snapshot(lake: Lake, name: str = CURRENT) -> CorpusSnapshot:
-    """Reads a snapshot by name.
+    """Reads a snapshot by name, or by the first characters of it that no other has.
 
     Raises:
         SnapshotError: there is none of that name, or its file was changed.
@@ -167,6 +189,8 @@ def read_snapshot(lake: Lake, name: str = CURRENT) -> CorpusSnapshot:
     try:
         if name == CURRENT:
             name = str(orjson.loads(_path(lake, CURRENT).read_bytes())["name"])
+        elif not _path(lake, name).is_file():
+            name = _completed(lake, name)
         return CorpusSnapshot.model_validate(orjson.loads(_path(lake, name).read_bytes()))
     except FileNotFoundError:
         what = "no snapshot yet" if name == CURRENT else f"no snapshot '{name}'"

@@ -1,0 +1,101 @@
+"""The commands `medpipe snapshots …`: which corpora there are, and what changed from one to another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from medpipe.cli_output import AsJson, print_json
+from medpipe.settings import Settings
+
+if TYPE_CHECKING:
+    from medpipe.tokens.snapshot_diff import SourceDifference
+
+snapshots_app = typer.Typer(no_args_is_help=True, help="Corpus snapshots: what a run is trained on.")
+
+_SHORT = 12
+
+
+@snapshots_app.command("list")
+def list_all(as_json: AsJson = False) -> None:
+    """List the corpus snapshots, newest first."""
+    from medpipe.lake.layout import Lake
+    from medpipe.tokens.snapshot import list_snapshots, read_snapshot
+
+    lake = Lake(Settings().lake)
+    current = read_snapshot(lake).name
+    facts: list[dict[str, Any]] = [
+        {
+            "name": snapshot.name,
+            "stored": stored.isoformat(timespec="seconds"),
+            "current": snapshot.name == current,
+            "sources": len({ref.source for ref in snapshot.shards}),
+            "tokenizer": snapshot.tokenizer.model_dump(),
+            "documents": snapshot.documents,
+            "revisions": snapshot.revisions,
+        }
+        for snapshot, stored in list_snapshots(lake)
+    ]
+    if as_json:
+        print_json(facts)
+        return
+    table = Table("snapshot", "stored (UTC)", "sources", "tokenizer", "")
+    for each in facts:
+        tokenizer = f"{each['tokenizer']['name']} {each['tokenizer']['digest'][:_SHORT]}"
+        mark = "current" if each["current"] else ""
+        table.add_row(each["name"], each["stored"][:19], str(each["sources"]), tokenizer, mark)
+    Console().print(table)
+
+
+@snapshots_app.command("diff")
+def diff(
+    before: Annotated[str, typer.Argument(help="Name of the earlier snapshot, or the beginning of it.")],
+    after: Annotated[str, typer.Argument(help="The later one.")] = "current",
+    as_json: AsJson = False,
+) -> None:
+    """Compare two snapshots: documents in, out and changed, tokens, revisions, licences, by source."""
+    from medpipe.lake.layout import Lake
+    from medpipe.tokens.snapshot import read_snapshot
+    from medpipe.tokens.snapshot_diff import compare_snapshots
+
+    lake = Lake(Settings().lake)
+    found = compare_snapshots(read_snapshot(lake, before), read_snapshot(lake, after), lake)
+    if as_json:
+        print_json(asdict(found))
+        return
+    if found.is_same:
+        typer.echo(f"{found.before} and {found.after} hold the same corpus")
+        return
+    table = Table("source", "added", "removed", "changed", "documents", "tokens", "revision", "licence")
+    for source in found.sources:
+        if not source.is_same:
+            table.add_row(*_row(source))
+    console = Console()
+    console.print(table)
+    same = sum(source.is_same for source in found.sources)
+    if same:
+        console.print(f"{same} sources are the same in both", highlight=False)
+    if found.tokenizer_changed:
+        console.print("the tokenizer is another one: numbers of tokens cannot be compared", highlight=False)
+
+
+def _row(source: SourceDifference) -> list[str]:
+    before, after = source.before, source.after
+    return [
+        source.source,
+        f"{source.added:,}",
+        f"{source.removed:,}",
+        "unknown" if source.changed is None else f"{source.changed:,}",
+        _change(f"{before.documents:,}", f"{after.documents:,}"),
+        _change(f"{before.tokens:,}", f"{after.tokens:,}"),
+        _change((before.revision or "–")[:_SHORT], (after.revision or "–")[:_SHORT]),
+        _change(before.licence or "–", after.licence or "–"),
+    ]
+
+
+def _change(before: str, after: str) -> str:
+    return before if before == after else f"{before} → {after}"
