@@ -45,9 +45,9 @@ def list_all(as_json: AsJson = False) -> None:
         return
     table = Table("snapshot", "stored (UTC)", "sources", "tokenizer", "")
     for each in facts:
-        tokenizer = f"{each['tokenizer']['name']} {each['tokenizer']['digest'][:_SHORT]}"
-        mark = "current" if each["current"] else ""
-        table.add_row(each["name"], each["stored"][:19], str(each["sources"]), tokenizer, mark)
+        tokenizer, mark = each["tokenizer"], "current" if each["current"] else ""
+        made_with = f"{tokenizer['name']} {tokenizer['digest'][:_SHORT]}"
+        table.add_row(each["name"][:_SHORT], each["stored"][:19], str(each["sources"]), made_with, mark)
     Console().print(table)
 
 
