@@ -23,6 +23,7 @@ TRAINER_ONLY = {
     "checkpoint",
     "dataset",
     "generate",
+    "held_out",
     "laps",
     "loop",
     "loss",

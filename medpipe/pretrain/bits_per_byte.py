@@ -1,16 +1,17 @@
-"""Bits per byte of a model on held-out text, by domain and language.
+"""Bits per byte of a model on held-out text, on fixed byte windows, by domain and language.
 
-The measure does not depend on the tokenizer: surprise of all text tokens, in bits, over the UTF-8 bytes of
-the texts. `<eos>` targets are left out, since no byte stands behind them.
+Surprise of the text's tokens in bits over its UTF-8 bytes does not depend on the tokenizer, and the windows
+are the same bytes for every model. `<eos>` is never a target, since no byte stands behind it. Every token is
+read once as a target, behind at least half a sequence of its own document where there is as much.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +20,44 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from medpipe.pretrain.batch import IGNORED, Batch, Tokens, assemble
+from medpipe.pretrain.batch import IGNORED
+from medpipe.pretrain.byte_windows import (
+    HeldOutShard,
+    WindowedDocument,
+    choose_windows,
+    cut_windows,
+    windowed_documents,
+)
 from medpipe.pretrain.model import Compute, logits_of
+from medpipe.tokens.token_bytes import TokenBytes
+
+__all__ = ["WINDOW_BITS_SCHEMA", "BitsPerByte", "HeldOutShard", "window_bits"]
+
+WINDOW_BITS_SCHEMA = {
+    "domain": pl.String,
+    "lang": pl.String,
+    "document": pl.String,
+    "start": pl.Int64,
+    "bytes": pl.Int64,
+    "bits": pl.Float64,
+}
+"""Columns of `window_bits`."""
 
 
-@dataclass(frozen=True)
-class HeldOutShard:
-    """A validation shard: its tokens and what is known of each document in it."""
-
-    domain: str
-    tokens: Tokens
-    documents: pl.DataFrame
-    """Columns id, lang, offset, length (tokens with `<eos>`), text_bytes."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BitsPerByte:
-    """Surprise and size of held-out text by (domain, language)."""
+    """Surprise and size of held-out text."""
 
-    cells: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
-    """(domain, language) to (bits, bytes)."""
+    windows: pl.DataFrame
+    """A row a window, as `window_bits` gives them."""
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, str], tuple[float, int]]:
+        """(domain, language) to (bits, bytes)."""
+        return {
+            (str(domain), str(language)): (math.fsum(part["bits"]), int(part["bytes"].sum()))
+            for (domain, language), part in self.windows.group_by("domain", "lang", maintain_order=True)
+        }
 
     def _ratio(self, *, domain: str | None = None, language: str | None = None) -> float:
         chosen = [
@@ -79,133 +98,131 @@ class BitsPerByte:
         return {"all": self.overall, **self.by_domain}
 
 
-def measure(
+def window_bits(
     model: nn.Module,
     compute: Compute,
     shards: Iterable[HeldOutShard],
     *,
     sequence_length: int,
     eos_id: int,
+    token_bytes: TokenBytes,
+    bytes_per_domain: int | None = None,
     batch_sequences: int = 32,
-    tokens_per_domain: int | None = None,
     check: Callable[[], None] = lambda: None,
-) -> BitsPerByte:
-    """Measures bits per byte, with the windows and masks of training.
+) -> pl.DataFrame:
+    """Measures a model on fixed byte windows of held-out text, with strided context.
+
+    A document is read in chunks of `sequence_length` tokens that begin every half sequence; of each chunk but
+    the first only the second half is scored, so that every token is a target once. Which windows are measured
+    depends on the text alone, and a window's bits on its document alone.
 
     Args:
         model: the model; it is put back into the mode it was in.
         compute: where and how it runs.
         shards: held-out shards.
-        sequence_length: window length in tokens; a document's text behind a window border is read without
-            what stands before the border, except for the one token before it.
-        eos_id: id of `<eos>`.
-        batch_sequences: windows of one forward pass.
-        tokens_per_domain: measure on a fixed selection of whole documents of about this size.
+        sequence_length: most tokens that the model reads at once.
+        eos_id: id of `<eos>`, which stands before each document.
+        token_bytes: of the shards' tokenizer.
+        bytes_per_domain: most bytes of a domain that are measured; all if None.
+        batch_sequences: a forward pass reads at most as many tokens as this number of sequences has.
         check: called before each forward pass; it may raise to break off.
+
+    Returns:
+        A row a window in the order of the shards, columns as in `WINDOW_BITS_SCHEMA`: `bits` is the surprise
+        of the window's text; a token that stands across a border counts by its bytes' share on each side, so
+        that the windows of a document add up to it.
+
+    Raises:
+        ShardError: a document's tokens do not stand for its text.
     """
-    cells: dict[tuple[str, str], tuple[float, int]] = {}
+    opened = list(shards)
+    windows = choose_windows(cut_windows(opened), bytes_per_domain)
+    documents = windowed_documents(windows, opened, token_bytes)
+    token_bits = [np.zeros(len(document.ids)) for document in documents]
     was_training = model.training
     model.eval()
     try:
-        for shard in select_documents(list(shards), tokens_per_domain):
-            text_bits = np.zeros(len(shard.tokens))
-            windows = _windows(len(shard.tokens), sequence_length)
-            for start in range(0, len(windows), batch_sequences):
+        # Chunks have many lengths: compiled blocks would be compiled anew for each.
+        with torch.compiler.set_stance("force_eager"):
+            for chunks in _batches(documents, sequence_length, batch_sequences * sequence_length):
                 check()
-                chosen = windows[start : start + batch_sequences]
-                batch = assemble(
-                    [(shard.tokens, offset, length) for offset, length in chosen],
-                    sequence_length=sequence_length,
-                    eos_id=eos_id,
-                )
-                bits = _target_bits(model, compute, batch, eos_id)
-                for row, (offset, length) in zip(bits, chosen, strict=True):
-                    text_bits[offset : offset + length] = row[:length]
-            _add_documents(cells, shard, text_bits)
+                for chunk, row in zip(chunks, _surprise(model, compute, chunks, eos_id), strict=True):
+                    scored = slice(chunk.start + chunk.context, chunk.start + len(chunk.ids))
+                    token_bits[chunk.document][scored] = row[chunk.context : len(chunk.ids)]
     finally:
         model.train(was_training)
-    return BitsPerByte(cells)
+    shared = [document.share_out(bits) for document, bits in zip(documents, token_bits, strict=True)]
+    bits = np.concatenate(shared) if shared else np.empty(0)
+    return windows.with_columns(bits=pl.Series(bits, dtype=pl.Float64)).select(*WINDOW_BITS_SCHEMA)
 
 
-def _windows(tokens: int, sequence_length: int) -> list[tuple[int, int]]:
-    return [(offset, min(sequence_length, tokens - offset)) for offset in range(0, tokens, sequence_length)]
+@dataclass(frozen=True)
+class _Chunk:
+    """Target tokens that are read in one row."""
+
+    document: int
+    start: int
+    """First target within the document."""
+    context: int
+    """Targets at the beginning that an earlier chunk scores."""
+    before: int | None
+    """The token before the first target; None at the document's beginning."""
+    ids: npt.NDArray[np.integer]
+    """The targets."""
+
+
+def _chunks(documents: Sequence[WindowedDocument], sequence_length: int) -> Iterator[_Chunk]:
+    """The chunks that score a token of a measured window."""
+    stride = max(1, sequence_length // 2)
+    for number, document in enumerate(documents):
+        places = np.flatnonzero(document.needed())
+        behind_first = np.maximum(0, places - sequence_length) // stride + 1
+        for k in np.unique(np.where(places < sequence_length, 0, behind_first)).tolist():
+            start = k * stride
+            yield _Chunk(
+                document=number,
+                start=start,
+                context=sequence_length - stride if k else 0,
+                before=int(document.ids[start - 1]) if k else None,
+                ids=document.ids[start : start + sequence_length],
+            )
+
+
+def _batches(
+    documents: Sequence[WindowedDocument], sequence_length: int, most_tokens: int
+) -> Iterator[list[_Chunk]]:
+    """Chunks of similar length together, longest first."""
+    batch: list[_Chunk] = []
+    for chunk in sorted(_chunks(documents, sequence_length), key=lambda chunk: -len(chunk.ids)):
+        if batch and (len(batch) + 1) * len(batch[0].ids) > most_tokens:
+            yield batch
+            batch = []
+        batch.append(chunk)
+    if batch:
+        yield batch
 
 
 @torch.inference_mode()
-def _target_bits(model: nn.Module, compute: Compute, batch: Batch, eos_id: int) -> npt.NDArray[np.float64]:
-    """Bits [B, T] of each target; 0 where it is `<eos>` or padding."""
-    tensors = {
-        name: torch.from_numpy(getattr(batch, name)).to(compute.device)
-        for name in ("input_ids", "targets", "position_ids", "segment_ids")
-    }
-    targets = tensors.pop("targets")
-    logits = logits_of(model, compute, **tensors)
+def _surprise(
+    model: nn.Module, compute: Compute, chunks: Sequence[_Chunk], eos_id: int
+) -> npt.NDArray[np.float64]:
+    """Bits [B, T] of each target; 0 where a row is padded."""
+    shape = (len(chunks), max(len(chunk.ids) for chunk in chunks))
+    inputs = np.full(shape, eos_id, np.int64)
+    targets = np.full(shape, IGNORED, np.int64)
+    segments = np.zeros(shape, np.int64)
+    for row, chunk in enumerate(chunks):
+        length = len(chunk.ids)
+        targets[row, :length] = chunk.ids
+        inputs[row, 0] = eos_id if chunk.before is None else chunk.before
+        inputs[row, 1:length] = chunk.ids[:-1]
+        segments[row, length:] = 1
+    positions = np.broadcast_to(np.arange(shape[1]), shape).copy()
+    on_device = [torch.from_numpy(each).to(compute.device) for each in (inputs, positions, segments, targets)]
+    logits = logits_of(
+        model, compute, input_ids=on_device[0], position_ids=on_device[1], segment_ids=on_device[2]
+    )
     nats = functional.cross_entropy(
-        logits.flatten(0, 1),
-        targets.masked_fill(targets == eos_id, IGNORED).flatten(),
-        ignore_index=IGNORED,
-        reduction="none",
+        logits.flatten(0, 1), on_device[3].flatten(), ignore_index=IGNORED, reduction="none"
     )
-    return nats.reshape(targets.shape).double().cpu().numpy() / math.log(2)
-
-
-def _add_documents(
-    cells: dict[tuple[str, str], tuple[float, int]], shard: HeldOutShard, bits: npt.NDArray[np.float64]
-) -> None:
-    """Adds a shard's bits and bytes to the cells of its documents' languages."""
-    offsets = shard.documents["offset"].to_numpy()
-    by_language = (
-        shard.documents.select("lang", "text_bytes")
-        .with_columns(bits=pl.Series(np.add.reduceat(bits, offsets)))
-        .group_by("lang", maintain_order=True)
-        .agg(pl.col("bits").sum(), pl.col("text_bytes").sum())
-    )
-    for language, language_bits, size in by_language.iter_rows():
-        before, bytes_before = cells.get((shard.domain, language), (0.0, 0))
-        cells[shard.domain, language] = (before + language_bits, bytes_before + int(size))
-
-
-def select_documents(shards: Sequence[HeldOutShard], tokens_per_domain: int | None) -> Iterator[HeldOutShard]:
-    """Limits shards to whole documents, the same ones whenever the shards are the same.
-
-    Documents of a domain are taken in the order of a hash of their id, over all its shards, until the
-    limit is reached; at least one is taken.
-
-    Yields:
-        The shards unchanged if there is no limit; else shards of the chosen documents.
-    """
-    for domain in dict.fromkeys(shard.domain for shard in shards):
-        of_domain = [shard for shard in shards if shard.domain == domain and shard.documents.height]
-        total = sum(len(shard.tokens) for shard in of_domain)
-        if tokens_per_domain is None or total <= tokens_per_domain:
-            yield from of_domain
-            continue
-        ranked = sorted(
-            (hashlib.blake2b(name.encode(), digest_size=8).digest(), index, row, length)
-            for index, shard in enumerate(of_domain)
-            for row, (name, length) in enumerate(shard.documents.select("id", "length").iter_rows())
-        )
-        rows: list[list[int]] = [[] for _ in of_domain]
-        taken = 0
-        for _, index, row, length in ranked:
-            if taken and taken + length > tokens_per_domain:
-                break
-            rows[index].append(row)
-            taken += length
-        for shard, chosen in zip(of_domain, rows, strict=True):
-            if chosen:
-                yield _subset(shard, sorted(chosen))
-
-
-def _subset(shard: HeldOutShard, rows: list[int]) -> HeldOutShard:
-    documents = shard.documents[rows]
-    pieces = [
-        shard.tokens[offset : offset + length]
-        for offset, length in documents.select("offset", "length").iter_rows()
-    ]
-    ends = documents["length"].cum_sum()
-    return HeldOutShard(
-        domain=shard.domain,
-        tokens=np.concatenate(pieces),
-        documents=documents.with_columns(offset=ends - documents["length"]),
-    )
+    return nats.reshape(shape).double().cpu().numpy() / math.log(2)

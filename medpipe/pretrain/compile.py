@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
 from medpipe.pretrain import CODE_VERSION
+from medpipe.pretrain.byte_windows import measure_digest
 from medpipe.pretrain.corpus import (
     ShardInfo,
     TokenizerInfo,
@@ -96,8 +97,8 @@ class CompiledPlan:
 
     @property
     def validation_digest(self) -> str:
-        """Digest of what bits per byte are measured on."""
-        return digest_value([[shard.key for shard in self.validation], self.plan.validation_tokens])
+        """Digest of what bits per byte are measured on, and how."""
+        return measure_digest([shard.key for shard in self.validation], self.plan.validation_tokens)
 
     def stage(self, name: str) -> CompiledStage:
         """The stage of this name.

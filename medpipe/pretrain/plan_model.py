@@ -122,7 +122,8 @@ class Plan(Section):
     maximum_epochs: Annotated[float, Field(gt=0)] = 4.0
     """Most passes over any shard in the whole curriculum."""
     validation_tokens: Positive | None = None
-    """Most tokens a domain that bits per byte are measured on; the whole validation split if unset."""
+    """Most tokens a domain that bits per byte are measured on, a token counted as three bytes so that every
+    tokenizer is measured on the same text; the whole validation split if unset."""
     sample: SampleSettings = SampleSettings()
     stages: tuple[StagePlan, StagePlan, StagePlan, StagePlan]
 

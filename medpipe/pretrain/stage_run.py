@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
-from medpipe.pretrain.bits_per_byte import BitsPerByte, HeldOutShard, measure
+from medpipe.pretrain.bits_per_byte import BitsPerByte
 from medpipe.pretrain.checkpoint import (
     CheckpointError,
     checkpoint_folder,
@@ -25,6 +25,7 @@ from medpipe.pretrain.corpus import ShardInfo
 from medpipe.pretrain.dataset import StageData
 from medpipe.pretrain.generate import Sampling, generate_text
 from medpipe.pretrain.guard import run_lock
+from medpipe.pretrain.held_out import measure_held_out
 from medpipe.pretrain.loop import note_checkpoint, train
 from medpipe.pretrain.model import count_parameters, device_and_precision
 from medpipe.pretrain.plan import STAGES
@@ -150,7 +151,7 @@ class StageRun:
             self.progress(f"was complete, but {error}; training again from the checkpoint before")
             return None
         if result.validation != self.compiled.validation_digest and self.stage.taken_from is None:
-            self.progress("complete, but the held-out text changed; measuring again")
+            self.progress("complete, but the held-out text or its measure changed; measuring again")
             return None
         self.progress(f"reused, nothing changed since it was trained ({self.folder})")
         return result
@@ -232,16 +233,13 @@ class StageRun:
 
     def _measure(self, training: Training) -> BitsPerByte:
         """Bits per byte of the model on the plan's held-out text."""
-        compiled = self.compiled
-        shards = self._open(compiled.validation, Split.VALIDATION)
-        return measure(
+        return measure_held_out(
             training.model,
             training.compute,
-            [HeldOutShard(domain=s.domain, tokens=s.tokens, documents=s.document_index()) for s in shards],
-            sequence_length=training.stage.sequence_length,
-            eos_id=compiled.tokenizer.eos_id,
+            compiled=self.compiled,
+            lake=self.lake,
+            snapshot=self.snapshot,
             batch_sequences=training.micro_batch,
-            tokens_per_domain=compiled.plan.validation_tokens,
             check=self.stop.check,
         )
 
