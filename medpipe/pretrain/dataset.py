@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from medpipe.pretrain.batch import Batch, Tokens, assemble
 from medpipe.pretrain.compile import CompiledStage
-from medpipe.pretrain.stream import Sample, SampleStream
+from medpipe.pretrain.stream import SampleStream
+from medpipe.pretrain.windows import Sample, Windows
 
 
 def batch_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
@@ -43,8 +45,9 @@ class StageData(Dataset[dict[str, Tensor]]):
         """
         self.stage = stage
         self.stream = SampleStream(stage, seed=seed)
-        self._tokens = tokens
-        self._sources = [shard.source for shard in stage.shards]
+        self._tokens = [np.asarray(ids) for ids in tokens]
+        self._sources = sorted({shard.source for shard in stage.shards})
+        self._source_of_shard = np.array([self._sources.index(shard.source) for shard in stage.shards])
         self._eos_id = eos_id
 
     def __len__(self) -> int:
@@ -55,24 +58,31 @@ class StageData(Dataset[dict[str, Tensor]]):
         batch = self.read([self.stream[index]])
         return {name: tensor[0] for name, tensor in batch_tensors(batch, torch.device("cpu")).items()}
 
-    def samples(self, start: int, stop: int) -> list[Sample]:
+    def samples(self, start: int, stop: int) -> Windows:
         """The windows of a range of sample indices."""
-        return [self.stream[index] for index in range(start, stop)]
+        return self.stream.windows(start, stop)
 
     def read(self, samples: Sequence[Sample]) -> Batch:
         """Windows as one batch."""
+        windows = Windows.of(samples)
+        tokens = self._tokens
         return assemble(
-            [(self._tokens[s.shard], s.offset, s.length) for s in samples],
+            [
+                (tokens[shard], offset, length)
+                for shard, offset, length in zip(
+                    windows.shard.tolist(), windows.offset.tolist(), windows.length.tolist(), strict=True
+                )
+            ],
             sequence_length=self.stage.sequence_length,
             eos_id=self._eos_id,
         )
 
-    def tokens_by_source(self, samples: Iterable[Sample]) -> Counter[str]:
+    def tokens_by_source(self, samples: Sequence[Sample]) -> Counter[str]:
         """Target tokens of windows, by source."""
-        counts: Counter[str] = Counter()
-        for sample in samples:
-            counts[self._sources[sample.shard]] += sample.length
-        return counts
+        windows = Windows.of(samples)
+        sources = self._source_of_shard[windows.shard]
+        counts = np.bincount(sources, weights=windows.length, minlength=len(self._sources))
+        return Counter({name: int(count) for name, count in zip(self._sources, counts, strict=True) if count})
 
     def describe(self, samples: Sequence[Sample], *, most: int = 4) -> str:
         """Names windows for a person: shard and token range."""

@@ -103,7 +103,7 @@ def samples_of_step(stage: RecordedStage, stream: SampleStream, step: int) -> li
             f"{stage.first_step + stage.steps}"
         )
     first = place * stage.sequences_per_step
-    return [stream[index] for index in range(first, first + stage.sequences_per_step)]
+    return list(stream.windows(first, first + stage.sequences_per_step))
 
 
 @dataclass(frozen=True)

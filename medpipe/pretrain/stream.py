@@ -8,17 +8,23 @@ window once before the next one begins. Nothing is kept between samples: the cur
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
+from medpipe.pretrain.permutation import Integers, seeded_permutation
+from medpipe.pretrain.windows import Sample, Windows
+
+__all__ = ["Integers", "Sample", "SampleStream", "Windows", "allocate", "window_count"]
+
+_BLOCK = 4096
+"""Windows that are computed at a time; steps are cut from them."""
+
+_Components = npt.NDArray[np.int32]
 
 
 class _Shard(Protocol):
@@ -44,22 +50,6 @@ class _Stage(Protocol):
     def components(self) -> Sequence[_Component]: ...
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One window: the range of target tokens in a shard."""
-
-    shard: int
-    """Index into the stage's shards."""
-    offset: int
-    """First target token."""
-    length: int
-    """Target tokens; fewer than the sequence length only at a shard's end."""
-    component: int
-    """Index of the mixture entry."""
-    epoch: int
-    """Passes over the component that were complete before."""
-
-
 def allocate(samples: int, weights: Sequence[float | Fraction]) -> list[int]:
     """Shares whole samples out by weight: largest remainder, ties to the earlier entry."""
     if not weights:
@@ -78,17 +68,6 @@ def window_count(tokens: int, sequence_length: int) -> int:
     return -(-tokens // sequence_length)
 
 
-def seeded_permutation(length: int, *key: object) -> Integers:
-    """Permutation of `range(length)` that depends on the key alone.
-
-    It sorts the raw output of the Philox counter-based generator, which NumPy keeps stable over versions
-    (its shuffles are not).
-    """
-    digest = hashlib.blake2b("\0".join(map(str, key)).encode(), digest_size=16).digest()
-    raw = np.random.Philox(key=np.frombuffer(digest, dtype="<u8")).random_raw(length)
-    return np.argsort(raw, kind="stable")
-
-
 class SampleStream:
     """The windows of one stage in the order they are read; indexing has no side effect on the result."""
 
@@ -104,14 +83,15 @@ class SampleStream:
         counts = [component.samples for component in stage.components]
         if sum(counts) != stage.samples:
             raise ValueError(f"components have {sum(counts)} samples, the stage {stage.samples}")
-        slots = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        slots: _Components = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         self._component = slots[seeded_permutation(len(slots), *self._key, "slots")]
-        self._rank = _rank_within_groups(self._component, counts)
+        self._before = _counts_before_blocks(self._component, len(counts))
         tokens = [np.array([s.tokens for s in c.shards], dtype=np.int64) for c in stage.components]
         self._shard_tokens = tokens
         self._window_ends = [np.cumsum(-(-sizes // self._length)) for sizes in tokens]
         self._first_shard = [0, *itertools.accumulate(len(c.shards) for c in stage.components)]
         self._epochs: dict[tuple[int, int], Integers] = {}
+        self._blocks: dict[int, Windows] = {}
 
     def __len__(self) -> int:
         return len(self._component)
@@ -124,7 +104,10 @@ class SampleStream:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} is not in the stage's {len(self)} samples")
-        component, rank = int(self._component[index]), int(self._rank[index])
+        component = int(self._component[index])
+        block = index // _BLOCK
+        in_block = int(np.count_nonzero(self._component[block * _BLOCK : index] == component))
+        rank = int(self._before[block, component]) + in_block
         ends = self._window_ends[component]
         epoch, place = divmod(rank, int(ends[-1]))
         window = int(self._epoch(component, epoch)[place])
@@ -134,7 +117,22 @@ class SampleStream:
         return Sample(self._first_shard[component] + shard, offset, length, component, epoch)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self[index] for index in range(len(self)))
+        for start in range(0, len(self), _BLOCK):
+            yield from self.windows(start, min(start + _BLOCK, len(self)))
+
+    def windows(self, start: int, stop: int) -> Windows:
+        """The windows of a range of sample indices: what indexing gives one by one, many at a time.
+
+        Raises:
+            IndexError: the range does not lie within the stream.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"samples [{start}, {stop}) are not in the stage's {len(self)} samples")
+        first, last = start // _BLOCK, max(stop - 1, start) // _BLOCK
+        if first == last:
+            return self._block(first)[start - first * _BLOCK : stop - first * _BLOCK]
+        parts = [self._block(block) for block in range(first, last + 1)]
+        return Windows.joined(parts)[start - first * _BLOCK : stop - first * _BLOCK]
 
     def find(self, shard: int, start: int, stop: int) -> Integers:
         """The sample indices that read any of a range of tokens: the inverse of indexing.
@@ -171,6 +169,40 @@ class SampleStream:
         found = np.concatenate(ranks) if ranks else np.empty(0, dtype=np.int64)
         return slots[found[found < len(slots)]]
 
+    def _block(self, number: int) -> Windows:
+        """The windows of one block of sample indices; the two newest blocks are kept."""
+        block = self._blocks.get(number)
+        if block is None:
+            block = self._compute_block(number)
+            while len(self._blocks) > 1:
+                del self._blocks[next(iter(self._blocks))]
+            self._blocks[number] = block
+        return block
+
+    def _compute_block(self, number: int) -> Windows:
+        components = self._component[number * _BLOCK : (number + 1) * _BLOCK]
+        block = Windows.empty(len(components))
+        block.component[:] = components
+        for component in np.unique(components).tolist():
+            places = np.flatnonzero(components == component)
+            ends = self._window_ends[component]
+            ranks = self._before[number, component] + np.arange(len(places))
+            epochs, in_epoch = np.divmod(ranks, ends[-1])
+            borders = np.searchsorted(epochs, np.arange(epochs[0], epochs[-1] + 2))
+            windows = np.concatenate(
+                [
+                    self._epoch(component, int(epochs[first]))[in_epoch[first:last]]
+                    for first, last in itertools.pairwise(borders.tolist())
+                ]
+            )
+            shards = np.searchsorted(ends, windows, side="right")
+            offsets = (windows - np.concatenate([[0], ends])[shards]) * self._length
+            block.shard[places] = self._first_shard[component] + shards
+            block.offset[places] = offsets
+            block.length[places] = np.minimum(self._length, self._shard_tokens[component][shards] - offsets)
+            block.epoch[places] = epochs
+        return block
+
     def _epoch(self, component: int, epoch: int) -> Integers:
         """Order of a component's windows in one epoch; the two newest epochs a component are kept."""
         order = self._epochs.get((component, epoch))
@@ -182,9 +214,10 @@ class SampleStream:
         return order
 
 
-def _rank_within_groups(groups: npt.NDArray[np.int32], counts: Sequence[int]) -> Integers:
-    """How many equal entries stand before each entry."""
-    ranks = np.empty(len(groups), dtype=np.int64)
-    order = np.argsort(groups, kind="stable")
-    ranks[order] = np.concatenate([np.arange(count) for count in counts]) if counts else 0
-    return ranks
+def _counts_before_blocks(components: _Components, number: int) -> Integers:
+    """How many entries of each component stand before each block, [blocks + 1, components]."""
+    blocks = -(-len(components) // _BLOCK)
+    counts = np.zeros((blocks + 1, number), dtype=np.int64)
+    for block in range(blocks):
+        counts[block + 1] = np.bincount(components[block * _BLOCK : (block + 1) * _BLOCK], minlength=number)
+    return np.cumsum(counts, axis=0)

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medpipe.pretrain.stream import Sample, SampleStream, allocate, seeded_permutation
+from medpipe.pretrain import stream as stream_module
+from medpipe.pretrain.permutation import seeded_permutation, stable_order
+from medpipe.pretrain.stream import SampleStream, allocate
+from medpipe.pretrain.windows import Sample, Windows
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,49 @@ def brute_force(stage: Stage, seed: int) -> list[Sample]:
 @settings(max_examples=150, deadline=None)
 def test_stream_equals_its_definition(stage: Stage, seed: int) -> None:
     assert list(SampleStream(stage, seed=seed)) == brute_force(stage, seed)
+
+
+@given(stages(), st.integers(0, 99), st.integers(1, 9), st.data())
+@settings(max_examples=150, deadline=None)
+def test_many_at_a_time_are_those_one_by_one(
+    stage: Stage, seed: int, block: int, data: st.DataObject
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream_module, "_BLOCK", block)
+        stream = SampleStream(stage, seed=seed)
+        start = data.draw(st.integers(0, len(stream)))
+        stop = data.draw(st.integers(start, len(stream)))
+        windows = stream.windows(start, stop)
+        assert len(windows) == stop - start
+        assert list(windows) == [stream[index] for index in range(start, stop)]
+        assert list(Windows.of(list(windows))) == list(windows)
+        assert list(stream) == brute_force(stage, seed)
+
+
+def test_blocks_join_where_they_meet() -> None:
+    stage = make_stage([9_000, 2_000], [[40_000, 3], [777]], 8)
+    stream = SampleStream(stage, seed=2)
+    assert list(stream.windows(4_000, 8_300)) == [stream[index] for index in range(4_000, 8_300)]
+    for start, stop in ((-1, 3), (5, 4), (10_999, 11_001)):
+        with pytest.raises(IndexError, match="11000 samples"):
+            stream.windows(start, stop)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_words_are_ordered_as_a_stable_sort_would(words: list[int]) -> None:
+    array = np.array(words, dtype=np.uint64)
+    assert stable_order(array).tolist() == np.argsort(array, kind="stable").tolist()
+
+
+@given(st.integers(1, 3_000), st.integers(40, 63), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_words_that_differ_in_low_bits_only_are_ordered(length: int, shift: int, seed: int) -> None:
+    """The bits that make room for indices decide among equal high ones."""
+    chance = np.random.default_rng(seed)
+    high = chance.integers(0, 4, length, dtype=np.uint64) << np.uint64(60)
+    words = high | chance.integers(0, 2**12, length, dtype=np.uint64) | np.uint64(1) << np.uint64(shift)
+    assert np.array_equal(stable_order(words), np.argsort(words, kind="stable"))
 
 
 @given(stages(), st.integers(0, 99))
