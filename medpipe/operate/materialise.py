@@ -13,6 +13,7 @@ from medpipe.asset_metadata import REUSED
 from medpipe.console import asset_name, failure_reason, writing_to_this_terminal
 from medpipe.graph import build_definitions
 from medpipe.operate.instance import exclusive_home, open_instance
+from medpipe.operate.run_launcher import process_tags
 from medpipe.settings import Settings
 
 _JOB = "full_pipeline"
@@ -109,6 +110,7 @@ def materialise(
             instance=instance,
             asset_selection=keys,
             run_config={"loggers": {"console": {}}, **(run_config or {}), **config},
+            tags=process_tags(),
             raise_on_error=False,
         )
     if not result.success:

@@ -1,5 +1,6 @@
 """`pretrain/<stage>`: the four stages, each trained in a process of its own and followed into MLflow."""
 
+import multiprocessing
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 GPU_POOL = "gpu"
 FINITE_LOSS = "finite_loss"
 CHECKPOINT_WHOLE = "checkpoint_whole"
+_TAKE_OVER_SECONDS = 120.0
 
 _PURPOSE = {
     "fast": "ordinary data, the learning rate warming up to its peak",
@@ -119,7 +121,7 @@ def _build_stage_asset(
                 context.log.warning(warning)
             with tracked.replay.following():
                 if not tracked.complete:
-                    _train(context, pipes, tracked)
+                    _train(context, pipes, tracked, is_retry=link.root_run_id is not None)
             finished = tracked.finished()
         replay, result = tracked.replay, finished.result
         if replay.runs is not None:
@@ -145,11 +147,19 @@ def _build_stage_asset(
 
 
 def _train(
-    context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, tracked: "TrackedStage"
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    tracked: "TrackedStage",
+    *,
+    is_retry: bool,
 ) -> None:
     """Runs the trainer to its end; a trainer that failed is told by `TrackedStage.finished`."""
+    from medpipe.pretrain.guard import wait_for_lock
     from medpipe.pretrain.launch import trainer_environment
 
+    _end_with_the_run()
+    if is_retry and not wait_for_lock(tracked.folder, seconds=_TAKE_OVER_SECONDS):
+        context.log.warning("the trainer of the run before is still there; it may have to be stopped by hand")
     # Polars' SIGINT handler restarts system calls; a cancelled run would wait for the trainer's end.
     signal.siginterrupt(signal.SIGINT, True)
     try:
@@ -157,6 +167,21 @@ def _train(
     except DagsterPipesExecutionError as error:
         context.log.error(f"{tracked.stage}: {error}")
         tracked.finished()
+
+
+def _end_with_the_run() -> None:
+    """Makes a step in a process of its own end with the run worker, and so its trainer with it.
+
+    The parent in the eyes of the kernel is the fork server, which ends when the run worker does.
+    """
+    from medpipe.pretrain.guard import die_with_parent
+
+    worker = multiprocessing.parent_process()
+    if worker is None:
+        return  # `medpipe run`: the terminal that started it may be closed.
+    die_with_parent()
+    if not worker.is_alive():
+        raise ProcessLookupError("the process of this run has ended")
 
 
 def build_stage_assets(plan: Plan, *, settings: Settings, lake: Lake) -> list[dg.AssetsDefinition]:

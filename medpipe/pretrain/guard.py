@@ -12,6 +12,7 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ PARENT_VARIABLE = "MEDPIPE_TRAINER_PARENT"
 """Process id of the launcher, so that one that is gone already is noticed."""
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_AGAIN_S = 0.5
 
 
 class RunLockedError(RuntimeError):
@@ -48,6 +50,22 @@ def run_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def wait_for_lock(folder: Path, *, seconds: float) -> bool:
+    """Waits until nobody holds the run folder; returns whether that came in time.
+
+    For whoever takes over from a process that is known to be ending: its trainer saves before it goes.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with run_lock(folder):
+                return True
+        except RunLockedError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
 
 
 def die_with_parent(expected_parent: int | None = None) -> None:

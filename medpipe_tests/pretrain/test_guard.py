@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medpipe.pretrain.guard import PARENT_VARIABLE, RunLockedError, run_lock
+from medpipe.pretrain.guard import PARENT_VARIABLE, RunLockedError, run_lock, wait_for_lock
 from medpipe.pretrain.launch import trainer_command, trainer_environment
 
 GUARD = [sys.executable, "-m", "medpipe.pretrain.guard"]
@@ -122,3 +122,21 @@ def test_command_line(tmp_path: Path) -> None:
     assert command[1:4] == ["-m", "medpipe.pretrain.guard", "--"]
     assert command[command.index("--stage") + 1] == "fast"
     assert all(isinstance(part, str) for part in command)
+
+
+def test_who_takes_over_waits_for_the_one_before(tmp_path: Path) -> None:
+    program = (
+        "import sys, time, pathlib\n"
+        "from medpipe.pretrain.guard import run_lock\n"
+        "with run_lock(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert not wait_for_lock(tmp_path, seconds=0.2)
+    holder.communicate(b"")
+    assert wait_for_lock(tmp_path, seconds=20)

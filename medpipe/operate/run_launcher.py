@@ -1,0 +1,95 @@
+"""Dagster's own local launcher, with the health check it lacks.
+
+Without one a run whose worker died with the whole machine stays STARTED for ever: nobody is left to report
+its end. With it the daemon's run monitoring marks the run as failed, and jobs that ask for it are retried.
+
+A worker is known by its process id and by when it started: a process of the same id that started later is
+another one. Neither changes when a code location is reloaded; asking the code server instead would fail
+healthy runs then, since the new server knows nothing of the old one's. The daemon must see the worker's
+process: same machine, same container.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import psutil
+from dagster import DagsterEventType, DagsterInstance, DagsterRun
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+
+if TYPE_CHECKING:
+    from dagster import EventLogEntry
+
+PROCESS_TAG = "medpipe/process"
+"""Process id of a run that `medpipe run` executes itself, without a launcher."""
+
+_STARTED = "Started process for run"
+_FIRST_EVENTS = 50
+_CLOCK_SLACK_S = 2.0
+"""The kernel counts a process' age in ticks since a boot time that it gives in whole seconds."""
+
+
+def process_tags() -> dict[str, str]:
+    """Tags of a run that this process executes itself."""
+    return {PROCESS_TAG: str(os.getpid())}
+
+
+def is_same_process(pid: int, seen_at: float) -> bool:
+    """Whether the process that had this id at a time is still at work.
+
+    Args:
+        pid: process id.
+        seen_at: unix time in seconds at which the process was running.
+    """
+    try:
+        process = psutil.Process(pid)
+        started, state = process.create_time(), process.status()
+    except psutil.NoSuchProcess:
+        return False
+    return bool(state != psutil.STATUS_ZOMBIE and started <= seen_at + _CLOCK_SLACK_S)
+
+
+class LocalRunLauncher(DefaultRunLauncher):
+    """Starts a run in a process of the code server, and can say whether that process is still there."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Makes run monitoring ask."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Looks for the run's process; a run that nobody noted a process of counts as running."""
+        worker = _worker_of(self._instance, run)
+        if worker is None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "its process is not known")
+        pid, seen_at = worker
+        if is_same_process(pid, seen_at):
+            return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
+        return CheckRunHealthResult(
+            WorkerStatus.FAILED,
+            f"process {pid}, which executed the run, has ended without saying so",
+            run_worker_id=str(pid),
+        )
+
+
+def _worker_of(instance: DagsterInstance, run: DagsterRun) -> tuple[int, float] | None:
+    """Process id of a run's worker and a time at which it was running."""
+    for entry in instance.event_log_storage.get_logs_for_run(
+        run.run_id, of_type={DagsterEventType.ENGINE_EVENT}, limit=_FIRST_EVENTS
+    ):
+        pid = _started_process(entry)
+        if pid is not None:
+            return pid, entry.timestamp
+    # Asked last: a re-execution in the UI inherits the tags of a run that had no launcher.
+    if PROCESS_TAG in run.tags:
+        record = instance.get_run_record_by_id(run.run_id)
+        return None if record is None else (int(run.tags[PROCESS_TAG]), record.create_timestamp.timestamp())
+    return None
+
+
+def _started_process(entry: EventLogEntry) -> int | None:
+    event = entry.dagster_event
+    if event is None or not (event.message or "").startswith(_STARTED):
+        return None
+    return int(str(event.engine_event_data.metadata["pid"].value))

@@ -1,0 +1,103 @@
+"""The health check says of a run's process whether it is still the one at work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.launcher import WorkerStatus
+
+from medpipe.operate.instance import open_instance
+from medpipe.operate.run_launcher import PROCESS_TAG, LocalRunLauncher, is_same_process, process_tags
+from medpipe.settings import Settings
+
+
+@dg.op
+def nothing() -> None:
+    """Does nothing."""
+
+
+@dg.job
+def idle() -> None:
+    """A job for runs that nobody executes."""
+    nothing()
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        open_instance(_settings(tmp_path_factory.mktemp("home"), patch)) as found,
+    ):
+        yield found
+
+
+def _settings(home: Path, patch: pytest.MonkeyPatch) -> Settings:
+    patch.setenv("DAGSTER_HOME", "")
+    return Settings(home=home)
+
+
+@pytest.fixture
+def worker() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def run_in(instance: dg.DagsterInstance, pid: int | None, **tags: str) -> dg.DagsterRun:
+    run = instance.create_run_for_job(job_def=idle, tags=tags)
+    if pid is not None:
+        message = f"Started process for run (pid: {pid})."
+        instance.report_engine_event(message, run, EngineEventData.in_process(pid))
+    return run
+
+
+def health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> WorkerStatus:
+    assert isinstance(instance.run_launcher, LocalRunLauncher)
+    assert instance.run_launcher.supports_check_run_worker_health
+    return instance.run_launcher.check_run_worker_health(run).status
+
+
+def test_a_worker_is_healthy_until_it_is_killed(
+    instance: dg.DagsterInstance, worker: subprocess.Popen[bytes]
+) -> None:
+    run = run_in(instance, worker.pid)
+    assert health(instance, run) is WorkerStatus.RUNNING
+    worker.kill()
+    deadline = time.monotonic() + 20
+    while psutil.Process(worker.pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+    assert health(instance, run) is WorkerStatus.FAILED, "a zombie works no more"
+    worker.wait()
+    assert health(instance, run) is WorkerStatus.FAILED
+
+
+def test_another_process_of_the_same_id_is_not_the_worker(worker: subprocess.Popen[bytes]) -> None:
+    started = psutil.Process(worker.pid).create_time()
+    assert is_same_process(worker.pid, started + 1)
+    assert not is_same_process(worker.pid, started - 60), "seen before this process began: before a restart"
+
+
+def test_a_run_without_a_launcher_is_known_by_its_tag(
+    instance: dg.DagsterInstance, worker: subprocess.Popen[bytes]
+) -> None:
+    assert health(instance, run_in(instance, None, **process_tags())) is WorkerStatus.RUNNING
+    run = run_in(instance, None, **{PROCESS_TAG: str(worker.pid)})
+    assert health(instance, run) is WorkerStatus.RUNNING
+    worker.kill()
+    worker.wait()
+    assert health(instance, run) is WorkerStatus.FAILED
+    executed_again = run_in(instance, psutil.Process().pid, **{PROCESS_TAG: str(worker.pid)})
+    assert health(instance, executed_again) is WorkerStatus.RUNNING
+
+
+def test_a_run_that_nobody_noted_a_process_of_is_left_alone(instance: dg.DagsterInstance) -> None:
+    assert health(instance, run_in(instance, None)) is WorkerStatus.RUNNING
