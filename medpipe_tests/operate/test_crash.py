@@ -107,7 +107,7 @@ def undisturbed(tmp_path: Path) -> Iterator[dict[str, str]]:
     plan = write_plan(tmp_path / "plan.yaml")
     for stage in ("fast", "stable"):
         command = trainer_command(lake=home / "lake", plan=plan, snapshot="current", stage=stage)
-        subprocess.run(command, env=os.environ | trainer_environment(), check=True, timeout=120)
+        subprocess.run(command, env=os.environ | trainer_environment(), check=True, timeout=600)
     yield {stage: str(final_weights(home / "lake", stage)) for stage in ("fast", "stable")}
 
 
