@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.disease_records import RECORDS
 from bench.inputs import Inputs, make_inputs
+from bench.work_folder import work_folder as any_work_folder
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,5 @@ def work_folder(named: Path | None) -> Iterator[Path]:
     """
     if not RECORDS.is_dir():
         sys.exit(f"the real records are not there: put them at {RECORDS}")
-    if named is not None:
-        named.mkdir(parents=True, exist_ok=True)
-        yield named.resolve()
-        return
-    with tempfile.TemporaryDirectory(prefix="medpipe-bench-") as folder:
-        yield Path(folder)
+    with any_work_folder(named) as folder:
+        yield folder

@@ -41,6 +41,8 @@ class Side:
     """A package that may be in the peers' environment alone."""
     rounds: int | None = None
     """Runs, if fewer than of the others."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that its own launcher sets."""
 
 
 class SideMissing(Exception):
@@ -77,6 +79,7 @@ def run(side: Side, inputs: Path, output: Path, *arguments: str) -> Run:
         "TQDM_DISABLE": "1",
         # Its own workers are two processes; threads besides would be more than two workers.
         "TOKENIZERS_PARALLELISM": "false",
+        **dict(side.environment),
     }
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
