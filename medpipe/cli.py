@@ -22,6 +22,7 @@ from medpipe.settings import Settings
 from medpipe.snapshots_cli import snapshots_app
 from medpipe.sources_cli import sources_app
 from medpipe.tokens_cli import tokens_app
+from medpipe.verdict_cli import verdict
 
 
 class _PlainErrors(TyperGroup):
@@ -50,7 +51,7 @@ app.add_typer(sources_app, name="sources")
 app.add_typer(tokens_app, name="tokens")
 app.add_typer(snapshots_app, name="snapshots")
 app.add_typer(plan_app, name="plan")
-for _command in (trace, batch, forget):
+for _command in (trace, batch, forget, verdict):
     app.command()(_command)
 
 

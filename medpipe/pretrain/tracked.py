@@ -61,6 +61,28 @@ def track_stage(stage: str, *, settings: Settings, lake: Lake, dagster: DagsterL
     """
     plan_file = find_plan(settings.plan)
     compiled = compile_pinned(load_plan(plan_file), lake, stage=stage)
+    return track_compiled(compiled, stage, plan_file=plan_file, settings=settings, lake=lake, dagster=dagster)
+
+
+def track_compiled(
+    compiled: CompiledPlan,
+    stage: str,
+    *,
+    plan_file: Path,
+    settings: Settings,
+    lake: Lake,
+    dagster: DagsterLink | None = None,
+) -> TrackedStage:
+    """Prepares one stage of a compiled plan and its runs in MLflow.
+
+    Args:
+        compiled: the plan.
+        stage: the stage.
+        plan_file: the file it was read from; the trainer reads it again.
+        settings: name the MLflow server.
+        lake: where the stage runs.
+        dagster: the Dagster run that it belongs to.
+    """
     folder = stage_run_folder(lake, compiled, stage)
     complete = is_current(folder, compiled)
     curriculum = _curriculum_facts(compiled, plan_file, lake)
