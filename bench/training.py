@@ -47,6 +47,8 @@ def sides(chosen: Sequence[str] = ()) -> tuple[Side, ...]:
 def compare(folder: Path, *, rounds: int, work: Work, only: Sequence[str] = ()) -> dict[str, list[Run]]:
     """Runs all sides in turn."""
     inputs = make_training_inputs(folder, work)
+    # Threads wait alike on all sides: where others are at work, spinning and sleeping differ by half.
+    os.environ["OMP_WAIT_POLICY"] = trainer_environment()["OMP_WAIT_POLICY"]
     os.environ["OMP_NUM_THREADS"] = str(inputs.facts["threads"])
     found: defaultdict[str, list[Run]] = defaultdict(list)
     about = {"work": inputs.facts["work"], "vocabulary": inputs.facts["vocabulary_size"]}
