@@ -22,7 +22,7 @@ _QUESTIONS = {
     (ArmName.CONTROL, GENERAL): (
         f"General text, {_UNCHANGED}",
         "The curriculum did not forget: {why}.",
-        "The curriculum forgot: it lost general text that unchanged data would have kept.",
+        "The curriculum forgot: general text is worse than after the same decay on unchanged data.",
     ),
     (ArmName.SHUFFLED, MEDICAL): (
         "Medical text, against the same data without order",
