@@ -29,6 +29,7 @@ TRAINER_ONLY = {
     "loss",
     "model",
     "optimizer",
+    "origin",
     "ranks",
     "rng",
     "stage_run",

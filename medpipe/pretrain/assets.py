@@ -1,6 +1,7 @@
 """`pretrain/<stage>`: the four stages, each trained in a process of its own and followed into MLflow."""
 
 import multiprocessing
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,8 @@ def _train(
         pipes.run(context=context, command=tracked.command, env=trainer_environment())
     except DagsterPipesExecutionError as error:
         context.log.error(f"{tracked.stage}: {error}")
-        tracked.finished()
+        code = re.search(r"code (-?\d+)", str(error))
+        tracked.finished(int(code[1]) if code else None)
 
 
 def _end_with_the_run() -> None:

@@ -30,6 +30,7 @@ from medpipe.lake.manifest import (
     write_manifest,
 )
 from medpipe.pretrain.corpus import TokenizerInfo
+from medpipe.pretrain.finite import NonFiniteError, first_non_finite
 from medpipe.pretrain.optimizer import OptimizerStateError, load_optimizer_tensors, optimizer_tensors
 from medpipe.pretrain.ranks import like, whole
 from medpipe.pretrain.training_state import TrainingState
@@ -91,8 +92,15 @@ def write_checkpoint(folder: Path, contents: Contents, *, keep: int) -> Path:
 
     Raises:
         DiskFullError: the disk filled; earlier checkpoints are unchanged.
+        NonFiniteError: a weight or moment is NaN or infinite; nothing is written.
     """
     state = contents.state
+    poisoned = first_non_finite(contents.weights | contents.moments)
+    if poisoned is not None:
+        raise NonFiniteError(
+            f"after step {state.step} {poisoned} holds NaN or infinity, so this checkpoint was not written; "
+            "the one before is intact. Lower optimizer.peak_learning_rate, or use precision fp32"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*.tmp"):  # of a killed trainer; the run's lock is ours
         shutil.rmtree(leftover, ignore_errors=True)
@@ -240,7 +248,8 @@ def newest_checkpoint(folder: Path, *, stage_digest: str, warn: Callable[[str], 
         return path
     if candidates:
         raise CheckpointError(
-            f"every checkpoint in {folder} is damaged; remove that folder to train the stage from its start"
+            f"every checkpoint in {folder} is damaged; bring one back, or remove {folder.parent} to train "
+            "the stage from its start"
         )
     return None
 
@@ -249,9 +258,15 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
     """Puts weights and moments of a verified checkpoint into model and optimizer, bit for bit.
 
     Raises:
-        CheckpointError: its tensors do not fit the model.
+        CheckpointError: its tensors do not fit the model, or hold NaN or infinity.
     """
-    weights = load_file(path / WEIGHTS)
+    weights, moments = load_file(path / WEIGHTS), load_file(path / OPTIMIZER)
+    poisoned = first_non_finite(weights | moments)
+    if poisoned is not None:
+        raise CheckpointError(
+            f"checkpoint {path}: {poisoned} holds NaN or infinity; remove this checkpoint to go on from the "
+            "one before"
+        )
     named = dict(model.named_parameters())
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if shapes != {name: tuple(p.shape) for name, p in named.items()}:
@@ -260,7 +275,7 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
         for name, parameter in named.items():
             parameter.copy_(like(weights[name], parameter))
     try:
-        load_optimizer_tensors(model, optimizer, load_file(path / OPTIMIZER))
+        load_optimizer_tensors(model, optimizer, moments)
     except OptimizerStateError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
     return read_state(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import polars as pl
 from medpipe.lake.digest import digest_bytes, sha256_file
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
-from medpipe.pretrain.corpus import TokenizerInfo, list_shards, of_split
+from medpipe.pretrain.corpus import ShardInfo, TokenizerInfo, list_shards, of_split
 from medpipe.records.kinds import Split
 
 if TYPE_CHECKING:
@@ -49,10 +49,43 @@ def changed_files(folder: Path) -> list[str]:
     return problems
 
 
-def changed_shards(lake: Lake, snapshot: CorpusSnapshot) -> list[str]:
-    """Shards of a snapshot whose files are gone or changed, each with the fix."""
+class ChangedInputError(ValueError):
+    """Shards or tokenizer are not what a plan was compiled with; the message names each and the fix."""
+
+
+def refuse_changed_inputs(
+    lake: Lake, snapshot: CorpusSnapshot, tokenizer: TokenizerInfo, shards: Iterable[ShardInfo]
+) -> None:
+    """Looks at what a trainer is about to read, as `changed_files` does; nothing is read that is as it was.
+
+    What it cannot see: bytes that changed while size and time of the file stayed, as on a failing disk, and
+    what changes while the trainer runs.
+
+    Raises:
+        ChangedInputError: a file is gone or changed; all of them are named.
+    """
+    wanted = {(shard.domain.value, shard.source, shard.digest) for shard in shards}
+    problems = [*changed_shards(lake, snapshot, wanted), *changed_tokenizer(tokenizer)]
+    if problems:
+        raise ChangedInputError(
+            f"{'; '.join(problems)}. Nothing was trained on it and every checkpoint is as it was"
+        )
+
+
+def changed_shards(
+    lake: Lake, snapshot: CorpusSnapshot, wanted: Collection[tuple[str, str, str]] | None = None
+) -> list[str]:
+    """Shards of a snapshot whose files are gone or changed, each with the fix.
+
+    Args:
+        lake: the lake.
+        snapshot: names the data sets.
+        wanted: domain, source and digest of those to look at; all of them if None.
+    """
     problems = []
     for ref in snapshot.shards:
+        if wanted is not None and (ref.domain, ref.source, ref.digest) not in wanted:
+            continue
         folder = lake.dataset("shards", ref.domain, ref.source, digest=ref.digest)
         try:
             found = changed_files(folder)

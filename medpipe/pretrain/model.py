@@ -23,7 +23,9 @@ from medpipe.pretrain.attention import (
 )
 from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.corpus import TokenizerInfo
+from medpipe.pretrain.finite import first_non_finite
 from medpipe.pretrain.plan import ModelShape, Plan, Precision
+from medpipe.pretrain.published_model import PublishedModelError
 
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
 
@@ -126,19 +128,35 @@ def first_model(compiled: CompiledPlan, compute: Compute) -> nn.Module:
     """The fp32 model that a plan begins with: a fresh one, or that of the checkpoint it starts from.
 
     Of a checkpoint, configuration and weights are taken. No publisher's code is run, nothing is unpickled.
+
+    Raises:
+        PublishedModelError: its weights are not those of its configuration, or hold NaN or infinity.
     """
     if compiled.start is None:
         return build_model(compiled.plan, compiled.tokenizer, compute)
+    folder = compiled.start.folder
     with torch.random.fork_rng():
-        model: nn.Module = AutoModelForCausalLM.from_pretrained(
-            compiled.start.folder,
+        model, told = AutoModelForCausalLM.from_pretrained(
+            folder,
             attn_implementation=compute.attention,
             dtype=torch.float32,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
         )
-    return model.to(compute.device).train()
+    # Transformers fills what is missing with random numbers and leaves out what it has no place for.
+    for problem in ("missing", "unexpected", "mismatched"):
+        if names := sorted(str(name) for name in told[f"{problem}_keys"]):
+            raise PublishedModelError(
+                f"{folder}: the weights do not fit config.json, {len(names)} {problem} such as "
+                f"{', '.join(names[:3])}; fetch the model again, or name another"
+            )
+    poisoned = first_non_finite(dict(model.named_parameters()))
+    if poisoned is not None:
+        raise PublishedModelError(f"{folder}: {poisoned} holds NaN or infinity; name another model")
+    trained: nn.Module = model.to(compute.device).train()
+    return trained
 
 
 def compile_blocks(model: nn.Module) -> None:

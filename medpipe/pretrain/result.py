@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,9 @@ from medpipe.lake.files import write_bytes_atomically, write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, read_manifest
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
-from medpipe.pretrain.run_folder import CHECKPOINTS, FAILURE, RESULT, SPOOL, STAGE
+from medpipe.pretrain.guard import RunLockedError, run_lock
+from medpipe.pretrain.refusals import killed_in_words
+from medpipe.pretrain.run_folder import CHECKPOINTS, FAILURE, RESULT, RUNNING, SPOOL, STAGE
 
 __all__ = ["CHECKPOINTS", "FAILURE", "RESULT", "SPOOL", "STAGE", "ResultError", "StageResult"]
 
@@ -121,6 +126,22 @@ def is_current(folder: Path, compiled: CompiledPlan) -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
+@contextlib.contextmanager
+def training_here(folder: Path) -> Iterator[None]:
+    """Holds a run folder, and leaves a mark in it that only a process that is killed does not take away.
+
+    Raises:
+        RunLockedError: another process holds it; its notes are left alone.
+    """
+    with run_lock(folder):
+        clear_failure(folder)
+        write_bytes_atomically(folder / RUNNING, f"{os.getpid()}\n".encode())
+        try:
+            yield
+        finally:
+            (folder / RUNNING).unlink(missing_ok=True)
+
+
 def write_failure(folder: Path, reason: str) -> None:
     """Notes why a trainer ended without a result, for the one who started it."""
     write_bytes_atomically(folder / FAILURE, reason.encode())
@@ -131,10 +152,22 @@ def clear_failure(folder: Path) -> None:
     (folder / FAILURE).unlink(missing_ok=True)
 
 
-def trainer_failure(folder: Path) -> str | None:
-    """Why the last trainer ended without a result; None if it could not say."""
+def trainer_failure(folder: Path, return_code: int | None = None) -> str | None:
+    """Why the last trainer ended without a result; None if it could not say.
+
+    Args:
+        folder: the run folder.
+        return_code: of the trainer's process, if known; negative for a signal.
+    """
+    if not folder.is_dir():
+        return None
     try:
-        return (folder / FAILURE).read_text(encoding="utf-8")
+        with run_lock(folder):
+            if (folder / RUNNING).exists():
+                return killed_in_words(folder, return_code)
+            return (folder / FAILURE).read_text(encoding="utf-8")
+    except RunLockedError as error:
+        return str(error)
     except FileNotFoundError:
         return None
 

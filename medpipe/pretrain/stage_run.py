@@ -13,21 +13,21 @@ from tokenizers import Tokenizer
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.bits_per_byte import BitsPerByte
-from medpipe.pretrain.checkpoint import (
-    CheckpointError,
-    checkpoint_folder,
-    newest_checkpoint,
-    read_state,
-    verify_checkpoint,
-)
+from medpipe.pretrain.checkpoint import CheckpointError, checkpoint_folder, read_state, verify_checkpoint
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.corpus import ShardInfo
 from medpipe.pretrain.dataset import StageData
 from medpipe.pretrain.generate import Sampling, generate_text
-from medpipe.pretrain.guard import run_lock
 from medpipe.pretrain.held_out import measure_held_out
+from medpipe.pretrain.integrity import refuse_changed_inputs
 from medpipe.pretrain.loop import note_checkpoint, train
 from medpipe.pretrain.model import count_parameters, device_and_precision
+from medpipe.pretrain.origin import (
+    ParentMissingError,
+    origin_in_words,
+    own_checkpoint,
+    parent_checkpoint,
+)
 from medpipe.pretrain.plan import STAGES
 from medpipe.pretrain.ranks import Ranks
 from medpipe.pretrain.result import (
@@ -38,9 +38,9 @@ from medpipe.pretrain.result import (
     describe_stage,
     read_result,
     stage_run_folder,
+    training_here,
     write_result,
 )
-from medpipe.pretrain.start import Start
 from medpipe.pretrain.stop import Progress, StopRequest
 from medpipe.pretrain.training import Training
 from medpipe.records.kinds import Split
@@ -49,17 +49,6 @@ from medpipe.tracking.spool import Spool
 
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
-
-
-def _origin(compiled: CompiledPlan, stage: CompiledStage, *, is_fresh: bool) -> str:
-    """Where a stage that has no checkpoint of its own begins, for a person."""
-    if compiled.start is not None and compiled.start.at == stage.name:
-        return f"going on from {compiled.start.folder}"
-    return "starting from fresh weights" if is_fresh else "going on from the stage before"
-
-
-class ParentMissingError(RuntimeError):
-    """The stage before is not complete."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +89,12 @@ class StageRun:
             RunLockedError: another process trains in this run folder.
             CheckpointError: checkpoints are damaged or of another stage.
             ShardError: a shard is damaged or of another tokenizer.
+            ChangedInputError: shards or tokenizer are not what the plan was compiled with.
             Stopped: asked to stop; a checkpoint is saved.
             NonFiniteError: loss or gradient is not finite.
         """
         folder, is_first = self.folder, self.ranks.is_first
-        with run_lock(folder) if is_first else contextlib.nullcontext():
+        with training_here(folder) if is_first else contextlib.nullcontext():
             result = self._complete_already()
             if result is not None:
                 return Finished(result, reused=True)
@@ -113,7 +103,7 @@ class StageRun:
                     f"{self.stage.name} is taken over from {folder}, where it is not finished; train it "
                     "there, or run the stages behind it only"
                 )
-            parent = self._parent_checkpoint()
+            parent = parent_checkpoint(self.compiled, self.stage, self.lake)
             if self.compiled.plan.threads is not None:
                 torch.set_num_threads(self.compiled.plan.threads)
             if is_first:
@@ -156,48 +146,11 @@ class StageRun:
         self.progress(f"reused, nothing changed since it was trained ({self.folder})")
         return result
 
-    def _parent_checkpoint(self) -> Path | None:
-        """The final checkpoint of the stage before, verified; None where weights alone begin the run."""
-        start = self.compiled.start
-        if start is not None and start.at == self.stage.name:
-            return None if start.is_published else self._start_checkpoint(start)
-        parent = self.compiled.parent(self.stage.name)
-        if parent is None:
-            return None
-        folder = stage_run_folder(self.lake, self.compiled, parent.name)
-        result = read_result(folder)
-        if result is None:
-            raise ParentMissingError(
-                f"goes on from {parent.name}, which is not complete in {folder}; "
-                f"materialise pretrain/{parent.name} first"
-            )
-        path = folder / result.checkpoint
-        try:
-            verify_checkpoint(path)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"{error}; materialise pretrain/{parent.name} again to restore it"
-            ) from None
-        digest = read_state(path).stage_digest
-        if digest != parent.digest:
-            raise CheckpointError(
-                f"checkpoint {path} is of stage digest {digest}, not {parent.digest}; "
-                f"remove {folder} and materialise pretrain/{parent.name} again"
-            )
-        return path
-
-    def _start_checkpoint(self, start: Start) -> Path:
-        """The checkpoint of an earlier run that the plan starts from, verified."""
-        manifest = verify_checkpoint(start.folder)
-        if manifest.digest != start.content or read_state(start.folder).stage_digest != start.stage_digest:
-            raise CheckpointError(
-                f"checkpoint {start.folder} changed after the plan was compiled; run the plan again"
-            )
-        return start.folder
-
     def _prepare(self, parent: Path | None) -> Training:
         """Model, data and counters at the point to go on from."""
         compiled, stage = self.compiled, self.stage
+        read = (*stage.shards, *compiled.validation)
+        refuse_changed_inputs(self.lake, self.snapshot, compiled.tokenizer, read)
         data = StageData(
             stage,
             [shard.tokens for shard in self._open(stage.shards, Split.TRAIN)],
@@ -206,7 +159,7 @@ class StageRun:
         )
         compute = device_and_precision(compiled.plan)
         training = Training.begin(compiled, stage, data=data, compute=compute, ranks=self.ranks)
-        own = newest_checkpoint(self.folder / CHECKPOINTS, stage_digest=stage.digest, warn=self.progress)
+        own = own_checkpoint(self.folder, compiled, stage, warn=self.progress)
         start = own or parent
         if start is not None:
             for difference in training.restore(start):
@@ -214,7 +167,7 @@ class StageRun:
         if own is not None:
             origin = f"resuming after step {training.step - stage.first_step} of {stage.steps}"
         else:
-            origin = _origin(compiled, stage, is_fresh=start is None)
+            origin = origin_in_words(compiled, stage, is_fresh=start is None)
         self.progress(
             f"{origin}; {count_parameters(training.model):,} parameters on {training.compute.device.type} "
             f"in {training.compute.precision.value}, {self.ranks.size} processes of "

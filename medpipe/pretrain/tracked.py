@@ -40,15 +40,18 @@ class TrackedStage:
     replay: SpoolReplay
     """Sends what the trainer notes to MLflow."""
 
-    def finished(self) -> FinishedStage:
+    def finished(self, return_code: int | None = None) -> FinishedStage:
         """The stage's result.
+
+        Args:
+            return_code: of the trainer's process, if known; negative for a signal.
 
         Raises:
             ResultError: the trainer ended without one; its own reason is told.
         """
         result = read_result(self.folder)
         if result is None:
-            reason = trainer_failure(self.folder) or "its output in the log tells why"
+            reason = trainer_failure(self.folder, return_code) or "its output in the log tells why"
             raise ResultError(f"stage {self.stage} is not complete: {reason}")
         return FinishedStage(result, self.folder)
 

@@ -18,6 +18,7 @@ from medpipe.pretrain.checkpoint import (
 )
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.dataset import StageData
+from medpipe.pretrain.finite import NonFiniteError
 from medpipe.pretrain.laps import Laps
 from medpipe.pretrain.loss import batch_loss
 from medpipe.pretrain.model import Compute, compile_blocks, first_model
@@ -27,10 +28,6 @@ from medpipe.pretrain.rng import restore_rng, rng_state, seed_everything
 from medpipe.pretrain.schedule import step_learning_rate
 from medpipe.pretrain.spike import SpikeWindow
 from medpipe.pretrain.training_state import BestCheckpoint, TrainingState
-
-
-class NonFiniteError(ArithmeticError):
-    """Loss or gradient is NaN or infinite, or spikes do not end; the message names step and batch."""
 
 
 @dataclass(frozen=True, kw_only=True)

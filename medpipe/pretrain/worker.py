@@ -13,17 +13,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from medpipe.lake.files import DiskFullError
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
+from medpipe.pretrain.finite import NonFiniteError
 from medpipe.pretrain.guard import RunLockedError, die_with_parent
+from medpipe.pretrain.integrity import ChangedInputError
 from medpipe.pretrain.launch import rank_variables
 from medpipe.pretrain.plan import STAGES, PlanError, load_plan
-from medpipe.pretrain.result import ResultError, clear_failure, stage_run_folder, write_failure
+from medpipe.pretrain.published_model import PublishedModelError
+from medpipe.pretrain.refusals import in_plain_words
+from medpipe.pretrain.result import ResultError, stage_run_folder, write_failure
 from medpipe.pretrain.stop import Progress, Stopped, StopRequest
 from medpipe.tokens.shard import ShardError
 from medpipe.tokens.snapshot import CorpusSnapshot, SnapshotError, read_snapshot
+from medpipe.tracking.spool import SpoolError
 
 EXIT_STOPPED = 75
 """The run can be taken up again (EX_TEMPFAIL)."""
@@ -64,22 +68,22 @@ def _train(
     progress("loading torch")
     # Imported here so that a mistake in plan or options is answered before torch is loaded.
     from medpipe.pretrain.checkpoint import CheckpointError
+    from medpipe.pretrain.origin import ParentMissingError
     from medpipe.pretrain.ranks import joined_ranks
-    from medpipe.pretrain.stage_run import ParentMissingError, StageRun
-    from medpipe.pretrain.training import NonFiniteError
+    from medpipe.pretrain.stage_run import StageRun
 
     expected = (
+        ChangedInputError,
         CheckpointError,
-        DiskFullError,
+        ManifestError,
         NonFiniteError,
         ParentMissingError,
+        PublishedModelError,
         ResultError,
-        RunLockedError,
         ShardError,
+        SpoolError,
     )
     folder = stage_run_folder(lake, compiled, stage)
-    if rank_variables().rank == 0:
-        clear_failure(folder)
     try:
         with joined_ranks() as ranks:
             StageRun(
@@ -91,19 +95,21 @@ def _train(
                 stop=stop,
                 ranks=ranks,
             ).run()
-    except Stopped as reason:
-        progress(str(reason))
-        write_failure(folder, str(reason))
+    except Stopped as stopped:
+        progress(str(stopped))
+        write_failure(folder, str(stopped))
         return EXIT_STOPPED
-    except expected as error:
+    except RunLockedError as error:  # the run folder's notes are of the one that trains there
         progress(f"error: {error}")
-        with contextlib.suppress(OSError):
-            write_failure(folder, str(error))
         return 1
     except Exception as error:
+        reason = str(error) if isinstance(error, expected) else in_plain_words(error, folder)
         with contextlib.suppress(OSError):
-            write_failure(folder, f"unexpected {type(error).__name__}: {error}")
-        raise
+            write_failure(folder, reason or f"unexpected {type(error).__name__}: {error}")
+        if reason is None:
+            raise
+        progress(f"error: {reason}")
+        return 1
     return 0
 
 

@@ -11,6 +11,7 @@ blew up stays visible as a gap instead of ending the spool.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -122,11 +123,19 @@ class Spool:
         self._file = self.path.open("ab")
 
     def close(self) -> None:
-        """Flushes everything to the disk and closes the file; a second call does nothing."""
-        if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+        """Flushes everything to the disk and closes the file; a second call does nothing.
+
+        Raises:
+            DiskFullError: the disk is full; the file is closed.
+        """
+        if self._file.closed:
+            return
+        with naming_a_full_disk(self.path):
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +143,9 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # What went wrong in the block is the news, not that the rest of it cannot be written either.
+        with contextlib.suppress(OSError) if error is not None else contextlib.nullcontext():
+            self.close()
 
 
 def _cut_half_line(path: Path) -> None:

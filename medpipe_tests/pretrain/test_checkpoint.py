@@ -198,7 +198,9 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(
 def test_all_damaged_is_an_error_and_no_fresh_start(training: Training, tmp_path: Path) -> None:
     for path in two_checkpoints(training, tmp_path):
         flip_a_byte(path / WEIGHTS)
-    with pytest.raises(CheckpointError, match=r"every checkpoint in .* is damaged; remove that folder"):
+    with pytest.raises(
+        CheckpointError, match=r"every checkpoint in .* is damaged; bring one back, or remove"
+    ):
         newest_checkpoint(tmp_path, stage_digest=training.stage.digest, warn=lambda _: None)
 
 
