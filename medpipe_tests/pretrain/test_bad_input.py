@@ -365,11 +365,14 @@ def test_a_nan_that_training_produces_is_not_saved(
 
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 AT_STEP = """
+import pathlib, time
 from medpipe.pretrain.training import Training
 original = Training.train_step
 def train_step(self):
     result = original(self)
     if self.step == {step}:
+        while not list(pathlib.Path({runs!r}).glob("tiny/*/checkpoints/00000006")):
+            time.sleep(0.01)  # it is written beside the training
         {action}
     return result
 Training.train_step = train_step
@@ -382,7 +385,8 @@ def trainer_with(corpus: Corpus, action: str, step: int) -> list[str]:
     """Command of a trainer that does something after a step."""
     options = trainer_command(lake=corpus.lake.root, plan="tiny", snapshot="current", stage="fast")
     options = options[options.index("medpipe.pretrain.worker") + 1 :]
-    return [sys.executable, "-c", AT_STEP.format(action=action, step=step), *options]
+    code = AT_STEP.format(action=action, step=step, runs=str(corpus.lake.root / "runs"))
+    return [sys.executable, "-c", code, *options]
 
 
 def ended(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -404,7 +408,7 @@ def test_a_trainer_that_is_killed_is_told_from_one_that_failed(
     caught: list[str] = []
 
     @dg.op
-    def train(context: dg.OpExecutionContext) -> None:
+    def train(context) -> None:  # type: ignore[no-untyped-def] # Dagster reads no deferred annotation
         tracked = TrackedStage(
             compiled=run.compiled,
             stage="fast",
@@ -414,7 +418,7 @@ def test_a_trainer_that_is_killed_is_told_from_one_that_failed(
             replay=SpoolReplay(Settings(), run.folder / "metrics.jsonl", lambda: pytest.fail("not polled")),
         )
         try:
-            _train(context, dg.PipesSubprocessClient(), tracked)  # type: ignore[arg-type]
+            _train(context, dg.PipesSubprocessClient(), tracked, is_retry=False)
         except ResultError as error:
             caught.append(str(error))
 
@@ -557,6 +561,8 @@ def filling(monkeypatch: pytest.MonkeyPatch, disk: Path, step: int, *, leave: in
     def train_step(training: Training) -> Any:
         result = original(training)
         if training.step == step:
+            while not list(disk.glob("lake/runs/tiny/*/checkpoints/00000006")):
+                time.sleep(0.01)  # it is written beside the training
             fill(disk, leave=leave)
         return result
 
