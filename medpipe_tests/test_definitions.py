@@ -44,7 +44,7 @@ def test_the_graph_has_the_groups_of_the_architecture(graph: dg.AssetGraph) -> N
     assert groups["corpus"] == {"corpus/documents", "corpus/conversations", "corpus/preferences"}
     assert {"tokenizer", "snapshot", "shards/disease", "shards/guideline"} <= groups["tokens"]
     assert groups["pretrain"] == {f"pretrain/{stage}" for stage in STAGES}
-    assert groups["evaluation"] == {"evaluation/bits_per_byte"}
+    assert groups["evaluation"] == {"evaluation/bits_per_byte", "evaluation/registered_model"}
 
 
 def test_stages_are_chained(graph: dg.AssetGraph) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from medpipe.evaluate.arm_names import ArmName
 from medpipe.evaluate.arms import TRUNK
-from medpipe.evaluate.plots import BLUE, GREY, ORANGE
+from medpipe.evaluate.figures import BLUE, GREY, ORANGE
 from medpipe.evaluate.verdict import Answer, Comparison
 from medpipe.pretrain.plan import STAGES, Plan
 from medpipe.pretrain.schedule import learning_rate, stage_start, stage_tokens, total_tokens

@@ -15,11 +15,11 @@ from medpipe.lake.layout import Lake
 from medpipe.operate.materialise import materialise
 from medpipe.pretrain.curriculum import (
     FinishedStage,
-    compile_pinned,
+    compile_as_pinned,
     curriculum_digest,
     finished_stages,
 )
-from medpipe.pretrain.plan import STAGES, load_plan
+from medpipe.pretrain.plan import load_plan
 from medpipe.sample.generate import generate
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import read_snapshot
@@ -99,7 +99,7 @@ def _collect(settings: Settings, *, run_id: str, reused: list[str], seconds: flo
         tokens[shard.domain] += sum(entry["tokens"] for entry in dataset.manifest.facts["shards"])
     plan = load_plan(settings.plan)
     stages = finished_stages(plan, lake)
-    compiled = compile_pinned(plan, lake, stage=STAGES[-1])
+    compiled = compile_as_pinned(plan, lake)
     runs = find_curriculum(settings, curriculum_digest(compiled))
     return DemoFacts(
         sources=sources,

@@ -97,6 +97,16 @@ class BitsPerByte:
         """`all` and each domain."""
         return {"all": self.overall, **self.by_domain}
 
+    def as_detailed_metrics(self) -> dict[str, float]:
+        """Also `<domain>/<language>` where a domain has several languages."""
+        several = {
+            f"{domain}/{language}": value
+            for domain, by_language in self.by_domain_and_language.items()
+            if len(by_language) > 1
+            for language, value in by_language.items()
+        }
+        return {**self.as_metrics(), **several}
+
 
 def window_bits(
     model: nn.Module,

@@ -68,13 +68,52 @@ def _pinned_snapshot(plan: Plan, lake: Lake) -> str:
         ) from None
 
 
+def compile_as_pinned(plan: Plan, lake: Lake) -> CompiledPlan:
+    """Compiles a plan against the snapshot that its curriculum has pinned; pins nothing.
+
+    Raises:
+        PlanError: the plan does not fit the corpus, or no stage has run yet.
+    """
+    return compile_plan(plan, read_snapshot(lake, _pinned_snapshot(plan, lake)), lake)
+
+
+@dataclass(frozen=True)
+class PinnedStage:
+    """A stage of the pinned curriculum, finished or not."""
+
+    name: str
+    run_folder: Path
+    result: StageResult | None
+    """None where it is not complete, or where the curriculum left an earlier run before the stage's end."""
+    last_step: int
+    """Global step at which the next stage of this curriculum begins: what an earlier run trained beyond is
+    another branch."""
+
+
+def pinned_stages(compiled: CompiledPlan, lake: Lake) -> list[PinnedStage]:
+    """All stages of a curriculum in their order, those that an earlier run trained included.
+
+    Raises:
+        ResultError: a stage's result cannot be read.
+    """
+    behind = [*(stage.first_step for stage in compiled.stages[1:]), None]
+    stages = []
+    for stage, limit in zip(compiled.stages, behind, strict=True):
+        folder = stage_run_folder(lake, compiled, stage.name)
+        end = stage.first_step + stage.steps
+        last = end if limit is None else limit
+        result = read_result(folder) if last >= end else None
+        stages.append(PinnedStage(stage.name, folder, result, last))
+    return stages
+
+
 def finished_stages(plan: Plan, lake: Lake) -> list[FinishedStage]:
     """The stages of the pinned curriculum, those taken over from an earlier run included.
 
     Raises:
         PlanError: a stage is not complete.
     """
-    compiled = compile_plan(plan, read_snapshot(lake, _pinned_snapshot(plan, lake)), lake)
+    compiled = compile_as_pinned(plan, lake)
     names = [stage.name for stage in compiled.stages]
     folders = [stage_run_folder(lake, compiled, name) for name in names]
     results = [read_result(folder) for folder in folders]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import filecmp
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import polars as pl
+import torch
+from tokenizers import Tokenizer
 from torch import nn
+from transformers import AutoModelForCausalLM
 
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.bits_per_byte import BitsPerByte, HeldOutShard, window_bits
 from medpipe.pretrain.byte_windows import limit_bytes
 from medpipe.pretrain.compile import CompiledPlan
-from medpipe.pretrain.model import Compute
+from medpipe.pretrain.model import Compute, device_and_precision
 from medpipe.records.kinds import Split
 from medpipe.tokens.shard import open_shards
 from medpipe.tokens.token_bytes import read_token_bytes
+from medpipe.tokens.vocabulary import ShardError
 
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
@@ -37,6 +45,94 @@ def held_out_shards(compiled: CompiledPlan, lake: Lake, snapshot: CorpusSnapshot
     }
     chosen = [opened[info.domain, info.source, info.name] for info in compiled.validation]
     return [HeldOutShard(s.domain, s.tokens, s.document_index()) for s in chosen]
+
+
+def shards_for(
+    shards: Sequence[HeldOutShard], *, ours: Tokenizer, theirs: Tokenizer, eos_id: int
+) -> list[HeldOutShard]:
+    """The same texts in the tokens of another tokenizer.
+
+    Args:
+        shards: encoded with `ours`.
+        ours: gives every text back exactly.
+        theirs: what a model of another plan was trained with.
+        eos_id: its id of `<eos>`.
+
+    Raises:
+        ShardError: `ours` does not give a text back, so that the other model cannot be measured on it.
+    """
+    theirs.encode_special_tokens = True
+    encoded = []
+    for shard in shards:
+        rows = shard.documents.select("offset", "length", "text_bytes", "id").iter_rows()
+        pieces = []
+        for offset, length, size, name in rows:
+            text = ours.decode(shard.tokens[offset : offset + length - 1].tolist(), skip_special_tokens=False)
+            if len(text.encode()) != size:
+                raise ShardError(
+                    f"document {name} of {shard.domain} cannot be read back from its tokens, so a model with "
+                    "another tokenizer cannot be measured on it; use a tokenizer that loses nothing"
+                )
+            ids = theirs.encode(text, add_special_tokens=False).ids
+            pieces.append(np.array([*ids, eos_id], dtype=np.int32))
+        lengths = pl.Series([len(piece) for piece in pieces], dtype=pl.Int64)
+        documents = shard.documents.with_columns(offset=lengths.cum_sum() - lengths, length=lengths)
+        tokens = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
+        encoded.append(HeldOutShard(shard.domain, tokens, documents))
+    return encoded
+
+
+def measure_checkpoint(
+    folder: Path,
+    *,
+    compiled: CompiledPlan,
+    lake: Lake,
+    snapshot: CorpusSnapshot,
+    batch_sequences: int = 32,
+) -> BitsPerByte:
+    """Bits per byte of a checkpoint on the held-out text of a plan, whatever plan it was trained with.
+
+    The context is that of the plan, or of the checkpoint where it reads fewer tokens at once. A checkpoint
+    with another tokenizer reads the same text, encoded anew. Nothing is unpickled, no code of a publisher is
+    run.
+
+    Args:
+        folder: holds `config.json`, `model.safetensors` and `tokenizer.json`.
+        compiled: whose held-out text.
+        lake: where it lies.
+        snapshot: the corpus the plan was compiled with.
+        batch_sequences: see `window_bits`.
+
+    Raises:
+        ShardError: a held-out shard is damaged, or cannot be read by the other tokenizer.
+        OSError: a file is missing.
+    """
+    compute = device_and_precision(compiled.plan)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        attn_implementation=compute.attention,
+        dtype=torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+    shards, eos_id = held_out_shards(compiled, lake, snapshot), compiled.tokenizer.eos_id
+    tokenizer = folder / "tokenizer.json"
+    if not filecmp.cmp(tokenizer, compiled.tokenizer.path, shallow=False):
+        eos_id = int(model.config.eos_token_id)
+        ours, theirs = (Tokenizer.from_file(str(path)) for path in (compiled.tokenizer.path, tokenizer))
+        shards = shards_for(shards, ours=ours, theirs=theirs, eos_id=eos_id)
+    windows = window_bits(
+        model.to(compute.device),
+        compute,
+        shards,
+        sequence_length=min(compiled.plan.sequence_length, int(model.config.max_position_embeddings)),
+        eos_id=eos_id,
+        token_bytes=read_token_bytes(tokenizer),
+        bytes_per_domain=limit_bytes(compiled.plan.validation_tokens),
+        batch_sequences=batch_sequences,
+    )
+    return BitsPerByte(windows)
 
 
 def measure_held_out(

@@ -97,11 +97,20 @@ def _measure(training: Training, measure: Measure) -> None:
     training.bits_per_byte = dict(measure())
     overall = training.bits_per_byte["all"]
     if training.best is None or overall < training.best.bits_per_byte:
-        training.best = BestCheckpoint(step=training.step, bits_per_byte=overall)
+        training.best = BestCheckpoint(
+            step=training.step,
+            bits_per_byte=overall,
+            measured_on=training.compiled.validation_digest,
+        )
 
 
 def note_checkpoint(
-    path: Path, state: TrainingState, spool: Spool, *, final_values: Mapping[str, float] | None = None
+    path: Path,
+    state: TrainingState,
+    spool: Spool,
+    *,
+    final_values: Mapping[str, float] | None = None,
+    measured_on: str | None = None,
 ) -> None:
     """Spools a checkpoint that is not there yet: a process may be killed between a save and its note.
 
@@ -111,6 +120,7 @@ def note_checkpoint(
         spool: the run folder's spool.
         final_values: bits per byte after the stage's end, `all` and by domain; what was measured at the
             checkpoint if unset. A checkpoint with them bears the stage's name.
+        measured_on: digest of what `final_values` were measured on.
     """
     bits = state.bits_per_byte if final_values is None else final_values
     values = {f"eval/bits_per_byte/{name}": value for name, value in bits.items()}
@@ -119,7 +129,14 @@ def note_checkpoint(
             return
     name = f"{state.stage}-{state.step:08d}" if final_values is None else state.stage
     relative = path.relative_to(path.parents[1]).as_posix()
-    spool.checkpoint(relative, name=name, step=state.step, tokens=state.tokens, values=values)
+    spool.checkpoint(
+        relative,
+        name=name,
+        step=state.step,
+        tokens=state.tokens,
+        values=values,
+        measured_on=state.measured_on if final_values is None else measured_on,
+    )
 
 
 class _Meter:

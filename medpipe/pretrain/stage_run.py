@@ -119,7 +119,7 @@ class StageRun:
                     spool=spool,
                     progress=self.progress,
                     stop=self.stop,
-                    measure=lambda: self._measure(training).as_metrics(),
+                    measure=lambda: self._measure(training).as_detailed_metrics(),
                 )
                 result = self._record(training, checkpoint, spool)
             return Finished(result, reused=False)
@@ -203,7 +203,13 @@ class StageRun:
         bits = self._measure(training)
         relative = checkpoint.relative_to(self.folder).as_posix()
         if spool is not None:
-            note_checkpoint(checkpoint, read_state(checkpoint), spool, final_values=bits.as_metrics())
+            note_checkpoint(
+                checkpoint,
+                read_state(checkpoint),
+                spool,
+                final_values=bits.as_detailed_metrics(),
+                measured_on=self.compiled.validation_digest,
+            )
         by_source = training.tokens_by_source[stage.name]
         if training.loss_first is None or training.loss_last is None:
             raise AssertionError("a finished stage has taken at least one step")

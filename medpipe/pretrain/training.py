@@ -204,6 +204,7 @@ class Training:
             skipped=tuple(self.skipped),
             best=self.best,
             bits_per_byte=self.bits_per_byte,
+            measured_on=self.compiled.validation_digest if self.bits_per_byte else None,
             rng=rng_state(),
             tokenizer=self.compiled.tokenizer.digest,
             shards=tuple(shard.key for shard in self.stage.shards),
@@ -244,8 +245,11 @@ class Training:
         if state.stage_digest == self.stage.digest:
             self.loss_first, self.loss_last = state.loss_first, state.loss_last
             self.seconds = state.seconds
-            self.skipped, self.best = list(state.skipped), state.best
-            self.bits_per_byte = state.bits_per_byte
+            self.skipped = list(state.skipped)
+            # What was measured on other text, or in another way, cannot be compared with what comes.
+            measure = self.compiled.validation_digest
+            self.best = state.best if state.best and state.best.measured_on == measure else None
+            self.bits_per_byte = state.bits_per_byte if state.measured_on == measure else {}
         self.spikes = SpikeWindow(list(state.spike_losses), list(state.spike_gradient_norms))
         restore_rng(state.rng)
         differing = (

@@ -15,6 +15,8 @@ class BestCheckpoint(BaseModel):
     step: int
     bits_per_byte: float
     """Over all held-out text."""
+    measured_on: str | None = None
+    """Digest of the held-out text and its measure."""
 
 
 class TrainingState(BaseModel):
@@ -49,6 +51,8 @@ class TrainingState(BaseModel):
     """Where the stage is measured on its way."""
     bits_per_byte: dict[str, float] = {}
     """`all` and by domain, where it was measured at this very step."""
+    measured_on: str | None = None
+    """Digest of the held-out text and its measure, where it was measured."""
     rng: dict[str, Any]
     tokenizer: str
     """Digest of the tokenizer."""

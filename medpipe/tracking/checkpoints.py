@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHECKPOINT_TAG = "medpipe.checkpoint"
 WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
-ARTIFACTS = (WEIGHTS, "config.json", "tokenizer.json", MANIFEST)
+ARTIFACTS = (WEIGHTS, "config.json", "tokenizer.json", "tokenizer_config.json", MANIFEST)
 
 _UNSAFE = re.compile(r"[/:.%\"'`\s]+")
 

@@ -28,6 +28,11 @@ def compare_url(settings: Settings, experiment_id: str) -> str:
     return f"{_mlflow(settings)}/{experiment_id}/runs?{query}"
 
 
+def registry_url(settings: Settings, name: str, version: str) -> str:
+    """Page of a version of a registered model in MLflow."""
+    return f"{display_uri(settings.mlflow_ui_url).rstrip('/')}/#/models/{name}/versions/{version}"
+
+
 def dagster_run_url(settings: Settings, run_id: str) -> str:
     """Page of one run in Dagster."""
     return f"{display_uri(settings.dagster_ui_url).rstrip('/')}/runs/{run_id}"

@@ -46,6 +46,8 @@ class Event:
     """A checkpoint's folder, relative to the run folder."""
     name: str | None = None
     """A checkpoint's name."""
+    measured_on: str | None = None
+    """Digest of the held-out text that a checkpoint's values were measured on."""
     end: int = 0
     """Byte offset behind the line: where reading can go on."""
 
@@ -80,7 +82,14 @@ class Spool:
         self._append(_line(record, values))
 
     def checkpoint(
-        self, path: str, *, name: str, step: int, tokens: int, values: Mapping[str, float] | None = None
+        self,
+        path: str,
+        *,
+        name: str,
+        step: int,
+        tokens: int,
+        values: Mapping[str, float] | None = None,
+        measured_on: str | None = None,
     ) -> None:
         """Notes a finished checkpoint and flushes the spool to the disk.
 
@@ -90,12 +99,16 @@ class Spool:
             step: optimizer steps since the curriculum began.
             tokens: tokens seen since the curriculum began.
             values: evaluation at this checkpoint, metric name to value.
+            measured_on: digest of the held-out text that they were measured on.
 
         Raises:
             DiskFullError: the disk is full.
         """
-        record = {"event": "checkpoint", "step": step, "tokens": tokens, "time": time.time()}
-        self._append(_line({**record, "path": path, "name": name}, values or {}))
+        record: dict[str, Any] = {"event": "checkpoint", "step": step, "tokens": tokens, "time": time.time()}
+        record |= {"path": path, "name": name}
+        if measured_on is not None:
+            record["measured_on"] = measured_on
+        self._append(_line(record, values or {}))
         os.fsync(self._file.fileno())
 
     def _append(self, line: bytes) -> None:
@@ -202,6 +215,7 @@ def _parse(line: bytes, *, path: Path, end: int) -> Event:
             values={k: math.nan if v is None else float(v) for k, v in record["values"].items()},
             path=record.get("path"),
             name=record.get("name"),
+            measured_on=record.get("measured_on"),
             end=end,
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:

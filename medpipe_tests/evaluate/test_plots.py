@@ -11,9 +11,27 @@ import polars as pl
 import pytest
 
 from medpipe.evaluate.curve import SCHEMA, read_curve
+from medpipe.evaluate.figures import stage_ends
+from medpipe.evaluate.heat_map import MOST_ROWS, heat_map, rows_to_draw
 from medpipe.evaluate.matrix import bits_per_byte_matrix
-from medpipe.evaluate.plots import draw_curve, heat_map, loss_curve
+from medpipe.evaluate.plots import domain_curves, draw_curve, loss_curve
 from medpipe.tracking.spool import Spool
+from medpipe_tests.evaluate.points import point
+
+
+def matrix_of(results: dict[str, dict[str, float]]) -> pl.DataFrame:
+    points = [point(name, step, bits) for step, (name, bits) in enumerate(results.items(), 1)]
+    return bits_per_byte_matrix(points, Path())
+
+
+def long_matrix(rows: int) -> pl.DataFrame:
+    points = []
+    for step in range(1, rows + 1):
+        stage = ["fast", "stable", "anneal", "converge"][4 * (step - 1) // rows]
+        is_end = step == rows or 4 * (step - 1) // rows != 4 * step // rows
+        bits = {"all": 2 + 1 / step, "general": 3 / step + 1, "general/zh": 1.0, "disease": 2.0 + 2 / step}
+        points.append(point(stage, step, bits, end=is_end))
+    return bits_per_byte_matrix(points, Path())
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -80,7 +98,7 @@ def test_a_curve_of_few_points_is_still_a_picture(rows: list[tuple[object, ...]]
 
 
 def test_the_heat_map_is_blue_where_a_checkpoint_got_better_and_red_where_worse() -> None:
-    matrix = bits_per_byte_matrix({"fast": {"all": 2.0, "tcm": 2.0}, "stable": {"all": 1.0, "tcm": 3.0}})
+    matrix = matrix_of({"fast": {"all": 2.0, "tcm": 2.0}, "stable": {"all": 1.0, "tcm": 3.0}})
     picture = pixels(heat_map(matrix))
     blue = near(picture, (0.02, 0.19, 0.38))
     red = near(picture, (0.40, 0.0, 0.12))
@@ -100,10 +118,35 @@ def test_the_heat_map_is_blue_where_a_checkpoint_got_better_and_red_where_worse(
     ],
 )
 def test_a_heat_map_with_gaps_is_still_a_picture(results: dict[str, dict[str, float]]) -> None:
-    assert pixels(heat_map(bits_per_byte_matrix(results))).shape[0] > 150
+    assert pixels(heat_map(matrix_of(results))).shape[0] > 150
+
+
+def test_of_many_rows_the_ends_of_the_stages_are_kept() -> None:
+    matrix = long_matrix(400)
+    shown = rows_to_draw(matrix)
+    assert shown.height == MOST_ROWS
+    assert shown["step"].is_sorted() and shown["step"][0] == 1
+    assert shown.filter("stage_end").equals(matrix.filter("stage_end"))
+    assert shown["step"].diff().max() < 400 // 30
+    picture = pixels(heat_map(matrix))
+    assert picture.shape[0] < 2200
+    assert rows_to_draw(matrix.head(MOST_ROWS)).height == MOST_ROWS
+
+
+def test_the_curves_of_the_domains_fall_over_the_shaded_stages() -> None:
+    matrix = long_matrix(40)
+    picture = pixels(domain_curves(matrix, stage_ends(matrix)))
+    black, blue = near(picture, (0, 0, 0)), near(picture, (0.0, 0.447, 0.698))
+    assert black.sum() > 500 and blue.sum() > 300
+    assert near(picture, (0.949,) * 3).sum() > 20_000 and near(picture, (0.878,) * 3).sum() > 20_000
+    rows, columns = np.nonzero(blue & (np.arange(picture.shape[1]) < 0.8 * picture.shape[1]))
+    left, right = rows[columns < np.median(columns)], rows[columns > np.median(columns)]
+    assert left.mean() < right.mean()
+    one = matrix_of({"fast": {"all": 2.0, "tcm": math.nan}})
+    assert pixels(domain_curves(one, {})).shape[0] > 300
 
 
 def test_importing_the_room_loads_no_matplotlib() -> None:
-    code = "import sys, medpipe.evaluate.plots, medpipe.evaluate.curve; print('matplotlib' in sys.modules)"
+    code = "import sys, medpipe.evaluate.plots, medpipe.evaluate.heat_map; print('matplotlib' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert out.stdout.strip() == "False"

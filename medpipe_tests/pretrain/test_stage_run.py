@@ -61,8 +61,14 @@ def test_the_whole_curriculum(own_corpus: Corpus, plan: Plan) -> None:
         assert [e.step for e in interim] == [s for s in range(first + 1, first + 20) if s % every == 0]
         assert all(not e.values and e.tokens > 0 for e in interim)
         assert checkpoint.path == finished.result.checkpoint
+        assert checkpoint.measured_on == run.compiled.validation_digest
+        languages = finished.result.bits_per_byte_by_language["general"]
         assert checkpoint.values == {
-            f"eval/bits_per_byte/{name}": value for name, value in finished.result.bits_per_byte.items()
+            f"eval/bits_per_byte/{name}": value
+            for name, value in {
+                **finished.result.bits_per_byte,
+                **{f"general/{language}": value for language, value in languages.items()},
+            }.items()
         }
         assert (run.folder / "stage.json").is_file()
     # One curriculum: steps and tokens go on over the borders, and so do the optimizer's moments.
