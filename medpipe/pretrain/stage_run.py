@@ -203,13 +203,9 @@ class StageRun:
         bits = self._measure(training)
         relative = checkpoint.relative_to(self.folder).as_posix()
         if spool is not None:
-            note_checkpoint(
-                checkpoint,
-                read_state(checkpoint),
-                spool,
-                final_values=bits.as_detailed_metrics(),
-                measured_on=self.compiled.validation_digest,
-            )
+            values, digest = bits.as_detailed_metrics(), self.compiled.validation_digest
+            state = read_state(checkpoint)
+            note_checkpoint(checkpoint, state, spool, final_values=values, measured_on=digest)
         by_source = training.tokens_by_source[stage.name]
         if training.loss_first is None or training.loss_last is None:
             raise AssertionError("a finished stage has taken at least one step")
