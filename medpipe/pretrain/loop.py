@@ -16,6 +16,7 @@ from medpipe.pretrain.stop import Progress, Stopped, StopRequest
 from medpipe.pretrain.training import StepResult, Training
 from medpipe.pretrain.training_state import BestCheckpoint, TrainingState
 from medpipe.tracking.spool import Spool, read_events
+from medpipe.tracking.system import SystemMonitor
 
 PROGRESS_SECONDS = 2.0
 
@@ -51,7 +52,7 @@ def train(
         DiskFullError: a checkpoint or a metric could not be written.
     """
     plan = training.compiled.plan
-    meter = _Meter(training)
+    meter = _Meter(training, checkpoints.parent)
     last = training.stage.first_step + training.stage.steps
 
     def note(path: Path, state: TrainingState) -> None:
@@ -142,13 +143,14 @@ def note_checkpoint(
 class _Meter:
     """Speed and time left; none of it enters the training."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, folder: Path) -> None:
         self._training = training
         self._tick = self._last_log = self._last_report = time.perf_counter()
         self._logged_tokens = 0
         self._speed = 0.0
         self._reported = False
         self._steps = 0
+        self._system = SystemMonitor(folder)
         compiled = training.compiled
         self._flops = training_flops_per_token(
             compiled.shape, compiled.vocabulary_size, training.stage.sequence_length
@@ -180,6 +182,7 @@ class _Meter:
         return {
             **parts,
             **use,
+            **self._system.sample(),
             "train/skipped_steps": float(len(self._training.skipped)),
             "train/loss": result.loss,
             "train/learning_rate": result.learning_rate,
