@@ -17,7 +17,8 @@ from typer.core import TyperGroup
 
 from medpipe.cli_output import AsJson, print_json
 from medpipe.lineage_cli import batch, forget, trace
-from medpipe.plan_cli import PlanName, plan_app
+from medpipe.plan_cli import PlanName, StartFromRun, plan_app, settings_from
+from medpipe.pretrain.plan_parts import StageName
 from medpipe.settings import Settings
 from medpipe.snapshots_cli import snapshots_app
 from medpipe.sources_cli import sources_app
@@ -89,12 +90,13 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Make them again even where nothing changed.")
     ] = False,
+    start_from: StartFromRun = None,
     as_json: AsJson = False,
 ) -> None:
     """Materialise the selected assets on the instance that the UI shows."""
     from medpipe.operate.materialise import materialise
 
-    done = materialise(Settings(), selection=selection, force=force)
+    done = materialise(settings_from(start_from), selection=selection, force=force)
     if as_json:
         print_json({"run": done.run_id, "assets": done.assets, "reused": done.reused})
     else:
@@ -138,22 +140,26 @@ def verify_resume_of(
     plan: PlanName,
     snapshot: Annotated[str, typer.Option(help="Name of a snapshot, or 'current'.")] = "current",
     seed: Annotated[int | None, typer.Option(help="Of the steps to kill at; drawn if left out.")] = None,
+    until: Annotated[StageName, typer.Option(help="Last stage to train and compare.")] = "converge",
+    start_from: StartFromRun = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a plan straight and again with kills; compare every byte. Takes twice its training time."""
     from dataclasses import asdict
 
     from medpipe.lake.layout import Lake
-    from medpipe.pretrain.plan import load_plan
+    from medpipe.pretrain.configured import configured_plan
     from medpipe.pretrain.verify_resume import verify_resume
     from medpipe.tokens.snapshot import read_snapshot
 
-    lake = Lake(Settings().lake)
+    settings = settings_from(start_from, plan=plan)
+    lake = Lake(settings.lake)
     compared = verify_resume(
-        load_plan(plan),
+        configured_plan(settings),
         read_snapshot(lake, snapshot),
         lake,
         seed=seed,
+        until=until,
         say=lambda text: typer.echo(text, err=True),
     )
     if as_json:

@@ -13,6 +13,8 @@ from medpipe.ingest.assets import build_raw_asset
 from medpipe.lake.layout import Lake
 from medpipe.normalize.assets import build_normalized_asset
 from medpipe.pretrain.assets import build_stage_assets
+from medpipe.pretrain.checks import build_resume_check
+from medpipe.pretrain.configured import configured_plan
 from medpipe.pretrain.plan import load_plan
 from medpipe.pretrain.published_model import tokenizer_config
 from medpipe.settings import Settings
@@ -37,16 +39,21 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     catalog = load_catalog(settings)
     lake = Lake(settings.lake)
     sources = catalog.enabled
-    plan = load_plan(settings.plan)
+    plan = configured_plan(settings)
+    # The tokenizer is that of the first run, whatever a refresh goes on from.
+    first = plan if settings.start_from is None else load_plan(settings.plan)
     return dg.Definitions(
         assets=[
             *(build_raw_asset(source, settings=settings, lake=lake) for source in sources),
             *(build_normalized_asset(source, lake=lake) for source in sources),
             *build_corpus_assets(sources, catalog=catalog.sources, lake=lake),
-            *build_token_assets(sources, tokenizer=tokenizer_config(plan, lake), lake=lake),
+            *build_token_assets(
+                sources, tokenizer=tokenizer_config(first, lake), lake=lake
+            ),
             *build_stage_assets(plan, settings=settings, lake=lake),
             *build_evaluation_assets(plan, settings=settings, lake=lake),
         ],
+        asset_checks=[build_resume_check(plan, lake=lake)],
         jobs=JOBS,
         schedules=[weekly_refresh(sources)],
         resources={"pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},

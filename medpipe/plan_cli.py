@@ -19,6 +19,22 @@ PlanName = Annotated[
 ]
 
 
+StartFromRun = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN",
+        help="Go on from this earlier run's stable stage with the newest data: a curriculum's name, or "
+        "name/FOLDER. Stands for MEDPIPE_START_FROM.",
+    ),
+]
+
+
+def settings_from(start_from: str | None, *, plan: str | None = None) -> Settings:
+    """The settings, with what the options of a command say in their place."""
+    given = {"start_from": start_from, "plan": plan}
+    return Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
 @plan_app.command("check")
 def check(
     plan: PlanName,
@@ -35,23 +51,25 @@ def check(
     picture: Annotated[
         Path | None, typer.Option(help="Draw rate and mixture over the tokens into this PNG file.")
     ] = None,
+    start_from: StartFromRun = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile a plan against the corpus and refuse it with every reason; else print what it costs."""
     from medpipe.lake.files import write_bytes_atomically
     from medpipe.lake.layout import Lake
     from medpipe.pretrain.check import arithmetic, check_plan, plan_facts
-    from medpipe.pretrain.plan import find_plan, load_plan
+    from medpipe.pretrain.configured import configured_plan, configured_plan_file
     from medpipe.tokens.snapshot import read_snapshot
 
-    lake, loaded = Lake(Settings().lake), load_plan(plan)
+    settings = settings_from(start_from, plan=plan)
+    lake, loaded = Lake(settings.lake), configured_plan(settings)
     compiled = check_plan(loaded, read_snapshot(lake, snapshot), lake)
     trial = None
     if measure:
         from medpipe.pretrain.trial import run_trial
 
         typer.echo(f"training {measure} steps to measure", err=True)
-        trial = run_trial(lake.root, find_plan(plan), compiled.snapshot, steps=measure)
+        trial = run_trial(lake.root, configured_plan_file(settings, lake), compiled.snapshot, steps=measure)
     is_bf16, is_cpu = arithmetic(loaded)
     facts = plan_facts(compiled, is_bf16=is_bf16, is_cpu=is_cpu, trial=trial, flops_per_second=flops)
     if picture is not None:

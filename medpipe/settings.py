@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     """Folder laid out as `<owner>/<repo>/<files>`, read instead of the hub."""
     plan: str = "demo"
     """Stage plan: the name of a built-in one or the path of a YAML file."""
+    start_from: str | None = None
+    """Earlier run that the plan goes on from with the newest data, instead of starting over: the name of a
+    curriculum, or `name/<folder of its stable stage>`."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow store; a SQLite file under `<home>/mlflow` if unset."""
     mlflow_ui_url: str = Field(default="http://127.0.0.1:5000", validation_alias="MEDPIPE_MLFLOW_URL")
@@ -52,7 +55,9 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
 
-    @field_validator("lake_root", "sources", "hub", "mlflow_tracking_uri", "hf_endpoint", mode="before")
+    @field_validator(
+        "lake_root", "sources", "hub", "start_from", "mlflow_tracking_uri", "hf_endpoint", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -13,13 +13,13 @@ from medpipe.lake.dataset import current
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.operate.materialise import materialise
+from medpipe.pretrain.configured import configured_plan
 from medpipe.pretrain.curriculum import (
     FinishedStage,
     compile_as_pinned,
     curriculum_digest,
     finished_stages,
 )
-from medpipe.pretrain.plan import load_plan
 from medpipe.sample.generate import generate
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import read_snapshot
@@ -97,7 +97,7 @@ def _collect(settings: Settings, *, run_id: str, reused: list[str], seconds: flo
     for shard in snapshot.shards:
         dataset = current(lake, "shards", shard.domain, shard.source)
         tokens[shard.domain] += sum(entry["tokens"] for entry in dataset.manifest.facts["shards"])
-    plan = load_plan(settings.plan)
+    plan = configured_plan(settings)
     stages = finished_stages(plan, lake)
     compiled = compile_as_pinned(plan, lake)
     runs = find_curriculum(settings, curriculum_digest(compiled))

@@ -72,6 +72,25 @@ def _metadata(finished: "FinishedStage") -> dict[str, Any]:
     }
 
 
+def _origin(tracked: "TrackedStage") -> dict[str, Any]:
+    """The earlier run that a stage was taken over from or goes on from; nothing for other stages."""
+    compiled, start = tracked.compiled, tracked.compiled.start
+    corpus = {"corpus snapshot": compiled.snapshot}
+    taken_from = compiled.stage(tracked.stage).taken_from
+    if taken_from is not None:
+        return {"taken over from": taken_from}
+    if start is None or start.at != tracked.stage or start.run is None:
+        return corpus
+    facts = {
+        "run": start.run,
+        "checkpoint": start.folder.name,
+        "digest": start.content,
+        "learning rate": start.rate,
+        "its corpus snapshot": start.snapshot,
+    }
+    return {"goes on from": facts_table([facts]), **corpus}
+
+
 def _build_stage_asset(
     stage: StagePlan, parent: dg.AssetKey, *, settings: Settings, lake: Lake
 ) -> dg.AssetsDefinition:
@@ -133,7 +152,12 @@ def _build_stage_asset(
         manifest = read_manifest(finished.checkpoint)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.digest),
-            metadata={**_metadata(finished), **_links(settings, replay), REUSED: tracked.complete},
+            metadata={
+                **_metadata(finished),
+                **_origin(tracked),
+                **_links(settings, replay),
+                REUSED: tracked.complete,
+            },
             check_results=[
                 dg.AssetCheckResult(check_name=FINITE_LOSS, passed=result.is_finite),
                 dg.AssetCheckResult(
@@ -158,7 +182,7 @@ def _train(
     from medpipe.pretrain.guard import wait_for_lock
     from medpipe.pretrain.launch import trainer_environment
 
-    _end_with_the_run()
+    end_with_the_run()
     if is_retry and not wait_for_lock(tracked.folder, seconds=_TAKE_OVER_SECONDS):
         context.log.warning("the trainer of the run before is still there; it may have to be stopped by hand")
     # Polars' SIGINT handler restarts system calls; a cancelled run would wait for the trainer's end.
@@ -171,7 +195,7 @@ def _train(
         tracked.finished(int(code[1]) if code else None)
 
 
-def _end_with_the_run() -> None:
+def end_with_the_run() -> None:
     """Makes a step in a process of its own end with the run worker, and so its trainer with it.
 
     The parent in the eyes of the kernel is the fork server, which ends when the run worker does.

@@ -13,7 +13,7 @@ from medpipe.lake.layout import Lake
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
 from medpipe.pretrain.plan import STAGES, Plan, PlanError
 from medpipe.pretrain.result import StageResult, read_result, stage_run_folder
-from medpipe.tokens.snapshot import CURRENT, read_snapshot
+from medpipe.tokens.snapshot import CURRENT, CorpusSnapshot, read_snapshot
 
 PIN = "pinned.json"
 
@@ -32,7 +32,11 @@ class FinishedStage:
 
 
 def _pin_path(plan: Plan, lake: Lake) -> Path:
-    return lake.runs(plan.name) / PIN
+    """A plan that goes on from an earlier run has a pin of its own: that run keeps to its snapshot."""
+    start = plan.start_from
+    if start is None or start.model is not None:
+        return lake.runs(plan.name) / PIN
+    return lake.runs(plan.name) / f"pinned-{digest_value(start.model_dump(mode='json'))[:12]}.json"
 
 
 def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
@@ -55,7 +59,16 @@ def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
         if stage == STAGES[0] or (compiled.start is not None and compiled.start.at == stage):
             write_json_atomically(path, {"snapshot": compiled.snapshot})
             return compiled
-    return compile_plan(plan, read_snapshot(lake, _pinned_snapshot(plan, lake)), lake)
+    return compile_as_pinned(plan, lake)
+
+
+def pinned_snapshot(plan: Plan, lake: Lake) -> CorpusSnapshot:
+    """The snapshot that a curriculum keeps to.
+
+    Raises:
+        PlanError: none of its stages has run yet.
+    """
+    return read_snapshot(lake, _pinned_snapshot(plan, lake))
 
 
 def _pinned_snapshot(plan: Plan, lake: Lake) -> str:
@@ -74,7 +87,7 @@ def compile_as_pinned(plan: Plan, lake: Lake) -> CompiledPlan:
     Raises:
         PlanError: the plan does not fit the corpus, or no stage has run yet.
     """
-    return compile_plan(plan, read_snapshot(lake, _pinned_snapshot(plan, lake)), lake)
+    return compile_plan(plan, pinned_snapshot(plan, lake), lake)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ __all__ = [
     "find_plan",
     "load_plan",
     "parse_plan",
+    "plan_values",
 ]
 
 _MAX_REPAIRS = 20
@@ -85,12 +86,20 @@ def load_plan(name_or_path: str | Path) -> Plan:
     Raises:
         PlanError: the file is missing, is no YAML, or has mistakes; all of them are listed.
     """
+    return parse_plan(plan_values(name_or_path), origin=str(find_plan(name_or_path)))
+
+
+def plan_values(name_or_path: str | Path) -> Any:
+    """A plan as the plain values that its file holds, unchecked.
+
+    Raises:
+        PlanError: the file is missing or is no YAML.
+    """
     path = find_plan(name_or_path)
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - safe subclass
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - safe subclass
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PlanError(str(path), [f"no readable YAML: {' '.join(str(error).split())}"]) from None
-    return parse_plan(values, origin=str(path))
 
 
 def parse_plan(values: Any, *, origin: str) -> Plan:

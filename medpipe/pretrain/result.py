@@ -208,4 +208,4 @@ def _lineage(compiled: CompiledPlan, stage: CompiledStage) -> dict[str, Any]:
     begun = {"checkpoint": start.folder.as_posix(), "content": start.content, "step": start.step}
     if start.run is None:
         return {"start_from": begun}
-    return {"start_from": begun, "parent_run": start.run}
+    return {"start_from": {**begun, "snapshot": start.snapshot}, "parent_run": start.run}

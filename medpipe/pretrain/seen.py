@@ -138,7 +138,9 @@ class RecordedRun:
     @property
     def parent_folder(self) -> Path | None:
         """Run folder of the stage before, whose weights this one goes on from; None for the first."""
-        parent = self.facts["parent"]
+        parent, elsewhere = self.facts["parent"], self.facts.get("parent_run")
+        if elsewhere is not None:  # the plan began with a checkpoint of another curriculum
+            return self.folder.parents[1] / str(elsewhere)
         return None if parent is None else self.folder.parent / f"{parent}-{self.seed}"
 
     @property

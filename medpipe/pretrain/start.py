@@ -53,8 +53,12 @@ class Start:
     """Weights only; else moments, step and counts of an earlier run come along."""
     run: str | None = None
     """Run folder below `runs/` that it was written in: `<curriculum>/<stage digest>-<seed>`."""
-    stage_digest: str | None = None
+    stage_name: str | None = None
     """Stage of the earlier run that wrote it."""
+    stage_digest: str | None = None
+    """Digest of that stage."""
+    snapshot: str | None = None
+    """Corpus snapshot that the earlier run read there."""
     step: int = 0
     """Global optimizer steps behind it."""
     rate: float | None = None
@@ -155,7 +159,9 @@ def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tupl
             vocabulary_size=vocabulary_size,
             is_published=False,
             run=f"{folder.parent.name}/{folder.name}",
+            stage_name=stage["stage"],
             stage_digest=stage["digest"],
+            snapshot=stage["snapshot"],
             step=step,
             rate=_rate_at(stage, step, folder),
             taken=tuple(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.compile import CompiledPlan
+from medpipe.pretrain.configured import configured_plan_file
 from medpipe.pretrain.curriculum import FinishedStage, compile_pinned, curriculum_digest
 from medpipe.pretrain.launch import trainer_command
-from medpipe.pretrain.plan import STAGES, find_plan, load_plan
+from medpipe.pretrain.plan import STAGES, load_plan
 from medpipe.pretrain.result import (
     SPOOL,
     ResultError,
@@ -18,9 +19,10 @@ from medpipe.pretrain.result import (
     stage_run_folder,
     trainer_failure,
 )
+from medpipe.pretrain.start import Start
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import read_snapshot
-from medpipe.tracking.facts import CurriculumFacts, DagsterLink, DatasetFacts, StageFacts
+from medpipe.tracking.facts import CurriculumFacts, DagsterLink, DatasetFacts, StageFacts, StartFacts
 from medpipe.tracking.replay import SpoolReplay
 from medpipe.tracking.runs import begin_stage
 
@@ -62,7 +64,7 @@ def track_stage(stage: str, *, settings: Settings, lake: Lake, dagster: DagsterL
     Raises:
         PlanError: the plan does not fit the corpus, or the first stage has not run yet.
     """
-    plan_file = find_plan(settings.plan)
+    plan_file = configured_plan_file(settings, lake)
     compiled = compile_pinned(load_plan(plan_file), lake, stage=stage)
     return track_compiled(compiled, stage, plan_file=plan_file, settings=settings, lake=lake, dagster=dagster)
 
@@ -120,6 +122,21 @@ def _curriculum_facts(compiled: CompiledPlan, plan_file: Path, lake: Lake) -> Cu
         tokenizer=compiled.tokenizer.digest,
         snapshot=compiled.snapshot,
         revisions=read_snapshot(lake, compiled.snapshot).revisions,
+        start=_start_facts(compiled.start),
+    )
+
+
+def _start_facts(start: Start | None) -> StartFacts | None:
+    """Where a curriculum goes on from; None for fresh weights and those of a published model."""
+    if start is None or start.run is None or start.stage_digest is None:
+        return None
+    return StartFacts(
+        run=start.run,
+        stage=start.stage_name or "",
+        stage_digest=start.stage_digest,
+        checkpoint=start.content,
+        step=start.step,
+        snapshot=start.snapshot or "",
     )
 
 

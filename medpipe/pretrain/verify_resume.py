@@ -25,7 +25,7 @@ from medpipe.lake.layout import Lake
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
 from medpipe.pretrain.kill_points import BORDER, SAVING, STEP
 from medpipe.pretrain.launch import trainer_command, trainer_environment
-from medpipe.pretrain.plan import STAGES, Plan
+from medpipe.pretrain.plan import STAGES, Plan, StageName
 from medpipe.pretrain.result import CHECKPOINTS, SPOOL, read_result, stage_run_folder
 from medpipe.tokens.snapshot import CorpusSnapshot
 from medpipe.tracking.spool import read_events
@@ -57,7 +57,13 @@ class Comparison:
 
 
 def verify_resume(
-    plan: Plan, snapshot: CorpusSnapshot, lake: Lake, *, seed: int | None = None, say: News = lambda _: None
+    plan: Plan,
+    snapshot: CorpusSnapshot,
+    lake: Lake,
+    *,
+    seed: int | None = None,
+    until: StageName = STAGES[-1],
+    say: News = lambda _: None,
 ) -> list[Comparison]:
     """Trains a plan twice and compares, stage by stage.
 
@@ -67,10 +73,11 @@ def verify_resume(
         lake: where the corpus lies; both runs go to `runs/verify-<plan>-…`, which is removed before, and
             after if all is equal.
         seed: of the kill points; drawn if unset.
+        until: last stage to train and compare.
         say: takes a line of news at a time.
 
     Returns:
-        One comparison a stage.
+        One comparison a stage; none for those that the plan takes over from an earlier run.
 
     Raises:
         PlanError: the plan does not fit the corpus.
@@ -86,7 +93,9 @@ def verify_resume(
     for each in runs.values():
         shutil.rmtree(lake.runs(each.name), ignore_errors=True)
     comparisons = []
-    for stage in STAGES:
+    for stage in STAGES[: STAGES.index(until) + 1]:
+        if compiled[STRAIGHT].stage(stage).taken_from is not None:
+            continue
         say(f"{stage}: straight through")
         _train(lake, runs[STRAIGHT], snapshot, stage)
         points = list(_kill_points(compiled[KILLED], stage, draw))
@@ -155,7 +164,8 @@ def _train(lake: Lake, plan: Plan, snapshot: CorpusSnapshot, stage: str) -> None
 def _train_until_killed(lake: Lake, plan: Plan, snapshot: CorpusSnapshot, stage: str, point: str) -> None:
     command = _command(lake, plan, snapshot, stage)
     options = command[command.index(_WORKER) + 1 :]
-    done = _run([sys.executable, "-m", "medpipe.pretrain.kill_points", point, *options])
+    guard = command[: command.index("--") + 1]
+    done = _run([*guard, sys.executable, "-m", "medpipe.pretrain.kill_points", point, *options])
     if done.returncode != -signal.SIGKILL:
         raise VerifyError(
             f"the trainer of {plan.name}, stage {stage}, was to be killed at {point} and ended with status "

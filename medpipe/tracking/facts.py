@@ -21,6 +21,27 @@ class DatasetFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartFacts:
+    """The checkpoint of an earlier run that a curriculum goes on from."""
+
+    run: str
+    """Run folder that wrote it: `<curriculum>/<stage digest>-<seed>`."""
+    stage: str
+    stage_digest: str
+    checkpoint: str
+    """Its digest."""
+    step: int
+    """Optimizer steps behind it."""
+    snapshot: str
+    """Corpus snapshot that the earlier run read."""
+
+    @property
+    def seed(self) -> str:
+        """Seed of the earlier run."""
+        return self.run.rpartition("-")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurriculumFacts:
     """All stages together: one parent run in MLflow."""
 
@@ -37,6 +58,8 @@ class CurriculumFacts:
     """Name of the corpus snapshot."""
     revisions: Mapping[str, str] = field(default_factory=dict)
     """Revision of each source by its id."""
+    start: StartFacts | None = None
+    """Where it begins, if not with weights of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from medpipe.tracking.facts import CurriculumFacts, DagsterLink, DatasetFacts, StageFacts, flatten
-from medpipe.tracking.links import dagster_run_url, git_commit
+from medpipe.tracking.links import dagster_run_url, git_commit, run_url
 from medpipe.tracking.store import (
     EXPERIMENT,
     TrackingError,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 CURRICULUM_TAG = "medpipe.curriculum"
 STAGE_TAG = "medpipe.stage_digest"
 SEED_TAG = "medpipe.seed"
+ORIGIN_TAG = "medpipe.start_from"
+"""Begins the names of the tags that say which checkpoint of which run a curriculum goes on from."""
 _DESCRIBED_TAG = "medpipe.described"
 """Set last: params, inputs and artifacts of the run are all there."""
 _PARENT_TAG = "mlflow.parentRunId"
@@ -91,6 +93,8 @@ def begin_stage(
     made_of = {"tokenizer_digest": curriculum.tokenizer, "corpus_snapshot": curriculum.snapshot}
     with store_lock(settings), talking_to(settings.tracking_uri):
         parent = _find_or_create(mlflow, experiment, curriculum.name, {CURRICULUM_TAG: curriculum.digest})
+        origin = _origin(settings, mlflow, parent, curriculum)
+        made_of |= {f"start_from.{name}": value for name, value in origin.items()}
         key = {STAGE_TAG: stage.digest, SEED_TAG: str(stage.seed), _PARENT_TAG: parent.info.run_id}
         child = _find_or_create(mlflow, experiment, stage.name, key)
         _describe(
@@ -108,6 +112,7 @@ def begin_stage(
             revisions=curriculum.revisions,
         )
         _add_datasets(mlflow, child, stage.datasets)
+        _set_tags(mlflow, parent, {f"{ORIGIN_TAG}.{name}": value for name, value in origin.items()})
         for run in (parent, child):
             _set_tags(mlflow, run, attempt)
             if not stage.complete and run.info.status != "RUNNING":
@@ -187,6 +192,29 @@ def log_pictures(settings: Settings, digest: str, pictures: Mapping[str, bytes])
             path = Path(folder) / name
             path.write_bytes(content)
             client(settings).log_artifact(run.parent_run_id, str(path), "pictures")
+
+
+def _origin(
+    settings: Settings, mlflow: MlflowClient, parent: Run, curriculum: CurriculumFacts
+) -> dict[str, str]:
+    """What a curriculum goes on from, with the run of the earlier curriculum where MLflow has it."""
+    start = curriculum.start
+    if start is None:
+        return {}
+    origin = {
+        "run": start.run,
+        "stage": start.stage,
+        "checkpoint": start.checkpoint,
+        "step": str(start.step),
+        "snapshot": start.snapshot,
+    }
+    experiment = parent.info.experiment_id
+    # The stage is also below the curricula that took it over; the oldest is that of the run that trained it.
+    trained = _find(mlflow, experiment, {STAGE_TAG: start.stage_digest, SEED_TAG: start.seed})
+    earlier = trained.data.tags.get(_PARENT_TAG) if trained is not None else None
+    if earlier is None or earlier == parent.info.run_id:
+        return origin
+    return {**origin, "mlflow_run": earlier, "mlflow_url": run_url(settings, experiment, earlier)}
 
 
 def _attempt_tags(settings: Settings, dagster: DagsterLink | None) -> dict[str, str]:

@@ -1,0 +1,114 @@
+"""The proof of exact resume as an asset check: executed on request, and only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from medpipe.automation import JOBS, verify_resume
+from medpipe.graph import build_definitions
+from medpipe.pretrain import verify_resume as proof
+from medpipe.pretrain.assets import stage_key
+from medpipe.pretrain.checks import RESUME_IS_EXACT, build_resume_check
+from medpipe.pretrain.curriculum import compile_pinned
+from medpipe.pretrain.plan import Plan
+from medpipe.pretrain.result import SPOOL, stage_run_folder
+from medpipe.settings import Settings
+from medpipe.tracking.spool import Spool
+from medpipe_tests.pretrain.corpus import Corpus
+from medpipe_tests.pretrain.test_verify_resume import short
+
+
+@dg.asset(key=stage_key("converge"))
+def last_stage() -> None:
+    """Stands for the trained stage."""
+
+
+def execute(corpus: Corpus, plan: Plan, **config: Any) -> dg.ExecuteInProcessResult:
+    definitions = dg.Definitions(
+        assets=[last_stage], asset_checks=[build_resume_check(plan, lake=corpus.lake)], jobs=[verify_resume]
+    )
+    run_config = {"loggers": {"console": {}}, "ops": {RESUME_IS_EXACT.name: {"config": config}}}
+    return definitions.resolve_job_def("verify_resume").execute_in_process(
+        run_config=run_config, raise_on_error=False
+    )
+
+
+def test_no_other_job_trains_twice_more(tmp_path: Path) -> None:
+    definitions = build_definitions(Settings(home=tmp_path))
+    with_check = {
+        job.name
+        for job in JOBS
+        if RESUME_IS_EXACT.name in {node.name for node in definitions.resolve_job_def(job.name).nodes}
+    }
+    assert with_check == {"verify_resume"}
+    node = definitions.resolve_job_def("verify_resume").nodes[0]
+    assert node.definition.pool == "gpu"  # type: ignore[attr-defined]
+
+
+def test_a_click_on_the_asset_does_not_execute_it(corpus: Corpus, plan: Plan) -> None:
+    done = dg.materialize([last_stage, build_resume_check(plan, lake=corpus.lake)])
+    assert done.success
+    assert done.get_asset_check_evaluations() == []
+
+
+def test_a_stage_that_is_none_is_refused(own_corpus: Corpus, plan: Plan) -> None:
+    compile_pinned(plan, own_corpus.lake, stage="fast")
+    done = execute(own_corpus, plan, until="noon")
+    assert not done.success
+    assert "there is no stage 'noon'; say fast, stable" in str(_failure(done))
+
+
+def test_before_any_training_the_fix_is_named(own_corpus: Corpus, plan: Plan) -> None:
+    done = execute(own_corpus, plan)
+    assert "materialise pretrain/fast first" in str(_failure(done))
+
+
+@pytest.mark.slow
+def test_it_passes_on_a_trainer_that_resumes_exactly(own_corpus: Corpus, plan: Plan) -> None:
+    compile_pinned(short(plan), own_corpus.lake, stage="fast")
+    done = execute(own_corpus, short(plan), until="fast", seed=3)
+    assert done.success
+    (evaluation,) = done.get_asset_check_evaluations()
+    assert evaluation.passed
+    kills = [row.data for row in evaluation.metadata["kill points"].value.records]  # type: ignore[union-attr]
+    parts = [row.data for row in evaluation.metadata["digests"].value.records]  # type: ignore[union-attr]
+    assert kills[0]["stage"] == "fast" and "border" in str(kills[0]["killed at"])
+    assert {"weights", "moments", "losses"} <= {row["part"] for row in parts}
+    assert all(row["equal"] and row["straight"] == row["killed"] for row in parts)
+    assert evaluation.metadata["seed"].value == 3
+
+
+@pytest.mark.slow
+def test_it_fails_on_a_run_that_differs(
+    own_corpus: Corpus, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = short(plan)
+    compiled = compile_pinned(plan, own_corpus.lake, stage="fast")
+    original = proof._train
+
+    def tampered(lake: Any, trained: Plan, snapshot: Any, stage: str) -> None:
+        original(lake, trained, snapshot, stage)
+        if trained.name.endswith(proof.KILLED):
+            named = proof.compile_plan(trained, snapshot, lake)
+            with Spool(stage_run_folder(lake, named, stage) / SPOOL) as spool:
+                spool.metrics({"train/loss": 1.0}, step=99, tokens=99)
+
+    monkeypatch.setattr(proof, "_train", tampered)
+    monkeypatch.setattr(proof, "_kill_points", lambda *_: iter(()))
+    done = execute(own_corpus, plan, until="fast")
+    assert compiled.snapshot and done.success, "a failed check is a result, not a crash"
+    (evaluation,) = done.get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert evaluation.description == "fast: losses differ"
+
+
+def _failure(done: dg.ExecuteInProcessResult) -> str | None:
+    for event in done.all_events:
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            return data.user_failure_data.description if data.user_failure_data else str(data.error)
+    return None
