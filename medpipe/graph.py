@@ -47,9 +47,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *(build_raw_asset(source, settings=settings, lake=lake) for source in sources),
             *(build_normalized_asset(source, lake=lake) for source in sources),
             *build_corpus_assets(sources, catalog=catalog.sources, lake=lake),
-            *build_token_assets(
-                sources, tokenizer=tokenizer_config(first, lake), lake=lake
-            ),
+            *build_token_assets(sources, tokenizer=tokenizer_config(first, lake), lake=lake),
             *build_stage_assets(plan, settings=settings, lake=lake),
             *build_evaluation_assets(plan, settings=settings, lake=lake),
         ],
