@@ -15,15 +15,12 @@ from medpipe.asset_metadata import (
     plain_failures,
 )
 from medpipe.evaluate import BITS_CURVE, CODE_VERSION, HEAT_MAP, LOSS_CURVE
-from medpipe.evaluate.candidate import CHECKS, TOLERANCE
-from medpipe.evaluate.matrix import ALL, CHECKPOINT, measures_of
+from medpipe.evaluate.acceptance import CHECKS, TOLERANCE
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.assets import stage_key
 from medpipe.pretrain.plan import STAGES, Plan
 from medpipe.settings import Settings
-from medpipe.tracking.facts import DagsterLink
-from medpipe.tracking.registry import registered_name, version_url
-from medpipe.tracking.runs import log_pictures
+from medpipe.tracking.links import registered_name
 from medpipe.tracking.store import TrackingError
 
 BITS_PER_BYTE_KEY = dg.AssetKey(["evaluation", "bits_per_byte"])
@@ -72,8 +69,10 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
         ],
     )
     def bits_per_byte(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+        from medpipe.evaluate.matrix import ALL, CHECKPOINT, measures_of
         from medpipe.evaluate.report import build_report, read_report
         from medpipe.pretrain.curriculum import compile_as_pinned, curriculum_digest
+        from medpipe.tracking.runs import log_pictures
 
         with plain_failures():
             compiled = compile_as_pinned(plan, lake)
@@ -148,8 +147,11 @@ def _registered_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.Asset
     def registered_model(
         context: dg.AssetExecutionContext, config: RegisterConfig
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+        from medpipe.evaluate.matrix import ALL
         from medpipe.evaluate.register import judge_best, refusal, register_best
         from medpipe.pretrain.curriculum import compile_as_pinned
+        from medpipe.tracking.facts import DagsterLink
+        from medpipe.tracking.registry import version_url
 
         link = DagsterLink(
             run_id=context.run.run_id,

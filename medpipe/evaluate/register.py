@@ -7,11 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from medpipe.evaluate.acceptance import COMPLETE, CURRENT, FINITE, NOT_WORSE
 from medpipe.evaluate.candidate import (
-    COMPLETE,
-    CURRENT,
-    FINITE,
-    NOT_WORSE,
     Candidate,
     Finding,
     Incumbent,
@@ -30,14 +27,13 @@ from medpipe.settings import Settings
 from medpipe.tokens.snapshot import read_snapshot
 from medpipe.tracking.checkpoints import CHECKPOINT_TAG, checkpoint_digest, is_whole
 from medpipe.tracking.facts import DagsterLink
-from medpipe.tracking.links import dagster_run_url
+from medpipe.tracking.links import dagster_run_url, registered_name
 from medpipe.tracking.registry import (
     CheckpointFacts,
     RegisteredVersion,
     download,
     find_best,
     register,
-    registered_name,
 )
 from medpipe.tracking.store import TrackingError
 

@@ -15,13 +15,12 @@ from medpipe.pretrain import CODE_VERSION
 from medpipe.pretrain.plan import Plan, StagePlan
 from medpipe.settings import Settings
 from medpipe.tokens.assets import SNAPSHOT_KEY
-from medpipe.tracking.facts import DagsterLink
 from medpipe.tracking.links import compare_url, run_url
-from medpipe.tracking.replay import SpoolReplay
 
 if TYPE_CHECKING:
     from medpipe.pretrain.curriculum import FinishedStage
     from medpipe.pretrain.tracked import TrackedStage
+    from medpipe.tracking.replay import SpoolReplay
 
 GPU_POOL = "gpu"
 FINITE_LOSS = "finite_loss"
@@ -41,7 +40,7 @@ def stage_key(stage: str) -> dg.AssetKey:
     return dg.AssetKey(["pretrain", stage])
 
 
-def _links(settings: Settings, replay: SpoolReplay) -> dict[str, Any]:
+def _links(settings: Settings, replay: "SpoolReplay") -> dict[str, Any]:
     if replay.runs is None:
         return {"mlflow": f"not reached: {replay.last_error}"}
     runs = replay.runs
@@ -129,6 +128,7 @@ def _build_stage_asset(
     )
     def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
         from medpipe.pretrain.tracked import track_stage
+        from medpipe.tracking.facts import DagsterLink
 
         link = DagsterLink(
             run_id=context.run.run_id,

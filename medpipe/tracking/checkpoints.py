@@ -5,13 +5,13 @@ The optimizer stays in the run folder: it is twice the size of the weights and o
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
 from medpipe.lake.digest import sha256_file
+from medpipe.tracking.links import model_name
 from medpipe.tracking.runs import STAGE_TAG, StageRuns
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ CHECKPOINT_TAG = "medpipe.checkpoint"
 WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
 ARTIFACTS = (WEIGHTS, "config.json", "tokenizer.json", "tokenizer_config.json", MANIFEST)
-
-_UNSAFE = re.compile(r"[/:.%\"'`\s]+")
-
-
-def model_name(*parts: str) -> str:
-    """A name for a LoggedModel; MLflow refuses `/ : . % " '` and backquotes in it."""
-    return _UNSAFE.sub("-", "-".join(parts)).strip("-")
 
 
 def is_whole(folder: Path) -> bool:

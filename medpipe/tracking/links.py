@@ -1,8 +1,9 @@
-"""Addresses of pages in the MLflow and Dagster UIs, and the commit of the code."""
+"""Names and addresses of pages in the MLflow and Dagster UIs, and the commit of the code."""
 
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from medpipe.tracking.store import display_uri
 
 if TYPE_CHECKING:
     from medpipe.settings import Settings
+
+_UNSAFE = re.compile(r"[/:.%\"'`\s]+")
 
 
 def _mlflow(settings: Settings) -> str:
@@ -26,6 +29,16 @@ def compare_url(settings: Settings, experiment_id: str) -> str:
     """Chart view of all curricula in MLflow; without these parameters MLflow opens an empty page."""
     query = "workflowType=machine_learning&compareRunsMode=CHART"
     return f"{_mlflow(settings)}/{experiment_id}/runs?{query}"
+
+
+def model_name(*parts: str) -> str:
+    """A name for a LoggedModel; MLflow refuses `/ : . % " '` and backquotes in it."""
+    return _UNSAFE.sub("-", "-".join(parts)).strip("-")
+
+
+def registered_name(plan: str) -> str:
+    """Name of a plan's registered model."""
+    return model_name("medpipe", plan)
 
 
 def registry_url(settings: Settings, name: str, version: str) -> str:

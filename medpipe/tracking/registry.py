@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medpipe.lake.digest import sha256_file
 from medpipe.tracking import checkpoints
-from medpipe.tracking.links import registry_url
+from medpipe.tracking.links import model_name, registry_url
 from medpipe.tracking.runs import STAGE_TAG, find_curriculum
 from medpipe.tracking.store import TrackingError, client, display_uri, talking_to
 
@@ -59,11 +59,6 @@ class CheckpointFacts:
     curriculum_digest: str
     tags: Mapping[str, str]
     """Whatever else is to stand at the version."""
-
-
-def registered_name(plan: str) -> str:
-    """Name of a plan's registered model."""
-    return checkpoints.model_name("medpipe", plan)
 
 
 def version_url(settings: Settings, version: RegisteredVersion) -> str:
@@ -175,7 +170,7 @@ def _logged_model(
     else:
         model = mlflow.create_logged_model(
             experiment,
-            name=checkpoints.model_name(facts.name, f"{facts.step:08d}"),
+            name=model_name(facts.name, f"{facts.step:08d}"),
             source_run_id=run_id,
             model_type="checkpoint",
             params={"step": str(facts.step), "tokens": str(facts.tokens), "stage": facts.stage},

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
+from medpipe.evaluate.acceptance import CHECKS, NOT_WORSE
 from medpipe.evaluate.assets import REGISTERED_MODEL_KEY, build_evaluation_assets
-from medpipe.evaluate.candidate import CHECKS, NOT_WORSE
 from medpipe.evaluate.register import BITS_TAG, MEASURED_ON_TAG, judge_best, register_best
 from medpipe.pretrain.checkpoint import CheckpointError, verify_checkpoint
 from medpipe.pretrain.curriculum import curriculum_digest
