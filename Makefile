@@ -10,6 +10,8 @@ BENCH_FOLDER ?= build/bench
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
+# DeepSpeed: pure Python, nothing compiled while it is installed.
+export DS_BUILD_OPS := 0
 
 .PHONY: help demo dev test test-quick bench lint check install clean
 .DEFAULT_GOAL := help

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -172,6 +173,29 @@ def verify_resume_of(
         Console().print(table)
     if any(each.different for each in compared):
         raise typer.Exit(1)
+
+
+@app.command("sample")
+def sample_of(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    prompt: Annotated[list[str], typer.Option(help="Text to go on from; may be given several times.")] = [""],  # noqa: B006 - typer takes no tuple
+    tokens: Annotated[int, typer.Option(min=1, help="Most new tokens.")] = 48,
+    top_k: Annotated[int, typer.Option(min=1, help="Draw among so many likeliest tokens; 1 is greedy.")] = 20,
+    temperature: Annotated[
+        float, typer.Option(min=0.01, help="Below 1 keeps closer to the likeliest.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Let a checkpoint's model write: what it says is a sign of training, no medical advice."""
+    from medpipe.pretrain.generate import Sampling, continue_prompts
+
+    sampling = Sampling(max_new_tokens=tokens, top_k=top_k, temperature=temperature, seed=seed)
+    texts = continue_prompts(checkpoint, prompt, sampling=sampling)
+    if as_json:
+        print_json([{"prompt": given, "text": text} for given, text in zip(prompt, texts, strict=True)])
+    else:
+        typer.echo("\n\n".join(texts))
 
 
 def main() -> None:

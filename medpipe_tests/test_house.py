@@ -34,6 +34,7 @@ TRAINER_ONLY = {
     "rng",
     "stage_run",
     "training",
+    "zero",
 }
 """Modules of pretrain that only the trainer's own process imports."""
 

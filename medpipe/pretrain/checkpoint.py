@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -31,9 +30,16 @@ from medpipe.lake.manifest import (
 )
 from medpipe.pretrain.corpus import TokenizerInfo
 from medpipe.pretrain.finite import NonFiniteError, first_non_finite
-from medpipe.pretrain.optimizer import OptimizerStateError, load_optimizer_tensors, optimizer_tensors
-from medpipe.pretrain.ranks import like, whole
+from medpipe.pretrain.optimizer import (
+    Optimizer,
+    OptimizerStateError,
+    load_tensors,
+    optimizer_tensors,
+    whole_weights,
+)
+from medpipe.pretrain.ranks import whole
 from medpipe.pretrain.training_state import TrainingState
+from medpipe.pretrain.zero import shape_of
 
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -60,7 +66,7 @@ class Contents:
 
 
 def checkpoint_contents(
-    model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, tokenizer: TokenizerInfo
+    model: nn.Module, optimizer: Optimizer, state: TrainingState, tokenizer: TokenizerInfo
 ) -> Contents:
     """A copy of everything that training goes on to change, in the host's memory.
 
@@ -69,7 +75,7 @@ def checkpoint_contents(
     config: Any = model.config
     return Contents(
         # named_parameters yields a tied matrix once, under the name that transformers ties the other to.
-        weights={name: _copied(parameter.detach()) for name, parameter in model.named_parameters()},
+        weights={name: _copied(each) for name, each in whole_weights(model, optimizer).items()},
         moments={name: _copied(each) for name, each in optimizer_tensors(model, optimizer).items()},
         config=config.to_json_string(use_diff=True),
         state=state,
@@ -254,7 +260,7 @@ def newest_checkpoint(folder: Path, *, stage_digest: str, warn: Callable[[str], 
     return None
 
 
-def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+def load_checkpoint(path: Path, *, model: nn.Module, optimizer: Optimizer) -> TrainingState:
     """Puts weights and moments of a verified checkpoint into model and optimizer, bit for bit.
 
     Raises:
@@ -269,13 +275,10 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: torch.optim.Opti
         )
     named = dict(model.named_parameters())
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if shapes != {name: tuple(p.shape) for name, p in named.items()}:
+    if shapes != {name: shape_of(p) for name, p in named.items()}:
         raise CheckpointError(f"checkpoint {path}: {WEIGHTS} does not have the shape of the plan's model")
-    with torch.no_grad():
-        for name, parameter in named.items():
-            parameter.copy_(like(weights[name], parameter))
     try:
-        load_optimizer_tensors(model, optimizer, moments)
+        load_tensors(model, optimizer, weights, moments)
     except OptimizerStateError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
     return read_state(path)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+
+from medpipe.lake.manifest import MANIFEST
+from medpipe.pretrain.checkpoint import CheckpointError, verify_checkpoint
+from medpipe.pretrain.finite import first_non_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,19 +95,34 @@ def generate_text(
     return prompt + tokenizer.decode(new).rstrip("\N{REPLACEMENT CHARACTER}")
 
 
-def generate_from_checkpoint(
-    folder: Path,
-    prompt: str,
-    *,
-    sampling: Sampling = Sampling(),
-) -> str:
-    """Loads a checkpoint folder and continues a prompt.
+def continue_prompts(folder: Path, prompts: Sequence[str], *, sampling: Sampling = Sampling()) -> list[str]:
+    """Loads a checkpoint once and continues each prompt, on the CPU in fp32.
+
+    Args:
+        folder: a checkpoint of a run, verified first, or a folder of transformers with `tokenizer.json`.
+        prompts: plain text; empty begins a document.
+        sampling: how tokens are chosen, the same for each prompt.
 
     Raises:
-        OSError: the folder holds no model.
+        CheckpointError: there is no model in the folder, or it is damaged.
     """
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    lacking = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
+    if lacking:
+        raise CheckpointError(
+            f"{folder} has no {' and no '.join(lacking)}; name a checkpoint's folder, such as "
+            "<lake>/runs/<plan>/<stage>/checkpoints/00000400"
+        )
+    if (folder / MANIFEST).is_file():
+        verify_checkpoint(folder)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
+    poisoned = first_non_finite(dict(model.named_parameters()))
+    if poisoned is not None:
+        raise CheckpointError(f"{folder}: {poisoned} holds NaN or infinity; name another checkpoint")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return generate_text(model, tokenizer, prompt, eos_id=int(model.config.eos_token_id), sampling=sampling)
+    ends = model.config.eos_token_id
+    eos_id = int(ends[0] if isinstance(ends, list) else ends)
+    return [generate_text(model, tokenizer, prompt, eos_id=eos_id, sampling=sampling) for prompt in prompts]

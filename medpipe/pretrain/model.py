@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,7 @@ from medpipe.pretrain.corpus import TokenizerInfo
 from medpipe.pretrain.finite import first_non_finite
 from medpipe.pretrain.plan import ModelShape, Plan, Precision
 from medpipe.pretrain.published_model import PublishedModelError
+from medpipe.pretrain.zero import shape_of
 
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
 
@@ -187,4 +189,4 @@ def logits_of(
 
 def count_parameters(model: nn.Module) -> int:
     """Parameters of a model, tied ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(math.prod(shape_of(parameter)) for parameter in model.parameters())

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from medpipe.pretrain.plan import OptimizerSettings
-from medpipe.pretrain.ranks import like
+from medpipe.pretrain.ranks import like, whole
+from medpipe.pretrain.zero import ZeroOptimizer, shape_of
+
+Optimizer = torch.optim.Optimizer | ZeroOptimizer
 
 _STATE_KEYS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -39,14 +42,34 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
     )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def clip_gradients(model: nn.Module, optimizer: Optimizer, limit: float) -> float:
+    """Bounds the global norm of the gradients; a ZeRO optimizer does so in its step.
+
+    Returns:
+        The norm before; NaN or infinite where a gradient is.
+    """
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.gradient_norm()
+    return whole(nn.utils.clip_grad_norm_(model.parameters(), limit)).item()
+
+
+def whole_weights(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """All weights by parameter name, a tied matrix once; where sharded every rank must ask."""
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.weights(model)
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """Sets the rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Moments and step counts as `<parameter name>.<key>`, not copied; empty before the first step."""
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.moments(model)
     return {
         f"{name}.{key}": optimizer.state[parameter][key].detach()
         for name, parameter in model.named_parameters()
@@ -55,10 +78,32 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     }
 
 
-def load_optimizer_tensors(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+def load_tensors(
+    model: nn.Module, optimizer: Optimizer, weights: dict[str, Tensor], moments: dict[str, Tensor]
 ) -> None:
-    """Puts moments and step counts back, bit for bit; settings such as the rate are not touched.
+    """Puts weights, moments and step counts back, bit for bit; settings such as the rate are not touched.
+
+    Raises:
+        OptimizerStateError: a parameter's moments are missing, left over, or of another shape.
+    """
+    _refuse_other_moments(model, moments)
+    if isinstance(optimizer, ZeroOptimizer):
+        optimizer.load(model, weights, moments)
+        return
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(like(weights[name], parameter))
+    for name, parameter in model.named_parameters():
+        state = {key: moments[f"{name}.{key}"] for key in _STATE_KEYS}
+        optimizer.state[parameter] = {
+            # The fused kernel keeps the step count on the parameter's device; it is not sharded.
+            "step": state["step"].to(device=parameter.device, dtype=torch.float32),
+            **{key: like(state[key].float(), parameter) for key in ("exp_avg", "exp_avg_sq")},
+        }
+
+
+def _refuse_other_moments(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Compares names and shapes of stored moments with the model.
 
     Raises:
         OptimizerStateError: a parameter's moments are missing, left over, or of another shape.
@@ -69,14 +114,8 @@ def load_optimizer_tensors(
         odd = sorted(set(tensors) ^ expected)[:3]
         raise OptimizerStateError(f"optimizer state does not fit the model, for example {', '.join(odd)}")
     for name, parameter in named.items():
-        state = {key: tensors[f"{name}.{key}"] for key in _STATE_KEYS}
-        if state["exp_avg"].shape != parameter.shape:
+        shape = tuple(tensors[f"{name}.exp_avg"].shape)
+        if shape != shape_of(parameter):
             raise OptimizerStateError(
-                f"moments of {name} have shape {tuple(state['exp_avg'].shape)}, "
-                f"the parameter {tuple(parameter.shape)}"
+                f"moments of {name} have shape {shape}, the parameter {shape_of(parameter)}"
             )
-        optimizer.state[parameter] = {
-            # The fused kernel keeps the step count on the parameter's device; it is not sharded.
-            "step": state["step"].to(device=parameter.device, dtype=torch.float32),
-            **{key: like(state[key].float(), parameter) for key in ("exp_avg", "exp_avg_sq")},
-        }

@@ -74,6 +74,17 @@ class Strategy(StrEnum):
     """Each holds all of it."""
     FSDP = "fsdp"
     """Weights, gradients and moments are sharded over them (FSDP2)."""
+    ZERO1 = "zero1"
+    """Moments are sharded over them (DeepSpeed's ZeRO)."""
+    ZERO2 = "zero2"
+    """Gradients, too."""
+    ZERO3 = "zero3"
+    """Weights, too."""
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether DeepSpeed holds the model."""
+        return self.value.startswith("zero")
 
 
 class Devices(Section):

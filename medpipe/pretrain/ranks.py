@@ -83,9 +83,9 @@ def spread(model: nn.Module, ranks: Ranks, strategy: Strategy) -> nn.Module:
 
     `DDP` keeps a whole model a rank. `FSDP` (FSDP2) shards weights, gradients and moments over the ranks,
     block by block; the model is changed in place and keeps the names of its parameters. All ranks must hold
-    equal weights before.
+    equal weights before. DeepSpeed takes the optimizer along: see `medpipe.pretrain.zero`.
     """
-    if ranks.size == 1:
+    if ranks.size == 1 or strategy.is_zero:
         return model
     if strategy is Strategy.DDP:
         return DistributedDataParallel(model)
@@ -102,8 +102,11 @@ def gradients_summed_later(forward: nn.Module, later: bool) -> Iterator[None]:
     if later and isinstance(forward, DistributedDataParallel):
         with forward.no_sync():
             yield
-    else:
-        yield
+        return
+    set_boundary: Any = getattr(forward, "set_gradient_accumulation_boundary", None)  # DeepSpeed's engine
+    if set_boundary is not None:
+        set_boundary(not later)
+    yield
 
 
 def whole(tensor: Tensor) -> Tensor:

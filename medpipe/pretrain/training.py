@@ -22,12 +22,14 @@ from medpipe.pretrain.finite import NonFiniteError
 from medpipe.pretrain.laps import Laps
 from medpipe.pretrain.loss import batch_loss
 from medpipe.pretrain.model import Compute, compile_blocks, first_model
-from medpipe.pretrain.optimizer import build_optimizer, set_learning_rate
-from medpipe.pretrain.ranks import Ranks, spread, whole
+from medpipe.pretrain.optimizer import Optimizer, build_optimizer, clip_gradients, set_learning_rate
+from medpipe.pretrain.plan import Precision
+from medpipe.pretrain.ranks import Ranks, spread
 from medpipe.pretrain.rng import restore_rng, rng_state, seed_everything
 from medpipe.pretrain.schedule import step_learning_rate
 from medpipe.pretrain.spike import SpikeWindow
 from medpipe.pretrain.training_state import BestCheckpoint, TrainingState
+from medpipe.pretrain.zero import spread_by_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class Training:
     model: nn.Module
     forward: nn.Module
     """What a batch goes through: the model, or what spreads it over the ranks."""
-    optimizer: torch.optim.AdamW
+    optimizer: Optimizer
     step: int
     """Global optimizer steps taken."""
     ranks: Ranks = Ranks()  # noqa: RUF009 - frozen
@@ -92,7 +94,19 @@ class Training:
         model = first_model(compiled, compute)
         if compiled.plan.compile_blocks:
             compile_blocks(model)
-        forward = spread(model, ranks, compiled.plan.devices.strategy)
+        strategy = compiled.plan.devices.strategy
+        forward = spread(model, ranks, strategy)
+        built = build_optimizer(model, compiled.plan.optimizer)
+        optimizer: Optimizer = built
+        if ranks.size > 1 and strategy.is_zero:
+            forward, optimizer = spread_by_zero(
+                model,
+                built,
+                strategy=strategy,
+                gradient_clip=compiled.plan.optimizer.gradient_clip,
+                is_bf16=compute.precision is Precision.BF16,
+                hidden_size=compiled.shape.hidden_size,
+            )
         return cls(
             compiled=compiled,
             stage=stage,
@@ -101,7 +115,7 @@ class Training:
             model=model,
             forward=forward,
             ranks=ranks,
-            optimizer=build_optimizer(model, compiled.plan.optimizer),
+            optimizer=optimizer,
             step=stage.first_step,
         )
 
@@ -144,7 +158,7 @@ class Training:
             ranks=self.ranks,
             laps=self.laps,
         )
-        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)).item()
+        norm = clip_gradients(self.model, self.optimizer, settings.gradient_clip)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NonFiniteError(
                 f"step {self.step + 1} of stage {self.stage.name}: loss {loss}, gradient norm {norm}; the "

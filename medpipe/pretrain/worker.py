@@ -71,6 +71,7 @@ def _train(
     from medpipe.pretrain.origin import ParentMissingError
     from medpipe.pretrain.ranks import joined_ranks
     from medpipe.pretrain.stage_run import StageRun
+    from medpipe.pretrain.zero import StrategyError
 
     expected = (
         ChangedInputError,
@@ -82,6 +83,7 @@ def _train(
         ResultError,
         ShardError,
         SpoolError,
+        StrategyError,
     )
     folder = stage_run_folder(lake, compiled, stage)
     try:

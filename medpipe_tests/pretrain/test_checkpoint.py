@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -27,7 +28,7 @@ from medpipe.pretrain.checkpoint import (
 )
 from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.dataset import StageData, batch_tensors
-from medpipe.pretrain.generate import Sampling, generate_from_checkpoint, generate_tokens
+from medpipe.pretrain.generate import Sampling, generate_tokens
 from medpipe.pretrain.model import Compute, logits_of
 from medpipe.pretrain.plan import Precision
 from medpipe.pretrain.rng import restore_rng, rng_state
@@ -142,13 +143,24 @@ def test_generation_ends_with_the_models_positions(training: Training) -> None:
     assert len(new) <= 2
 
 
-def test_text_from_a_checkpoint_folder(training: Training, tmp_path: Path) -> None:
+def test_the_command_lets_a_checkpoint_write(training: Training, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from medpipe.cli import app
+
     steps(training, 3)
-    path = training.save(tmp_path)
-    text = generate_from_checkpoint(path, "感冒", sampling=Sampling(max_new_tokens=8))
-    assert text.startswith("感冒")
-    assert text == generate_from_checkpoint(path, "感冒", sampling=Sampling(max_new_tokens=8))
-    assert generate_from_checkpoint(path, "<eos>", sampling=Sampling(max_new_tokens=1)).startswith("<eos>")
+    path = str(training.save(tmp_path))
+    options = ["--tokens", "8", "--prompt", "感冒", "--prompt", "<eos>"]
+    done = [CliRunner().invoke(app, ["sample", path, *options, "--json"]) for _ in range(2)]
+    assert done[0].exit_code == 0 and done[0].stdout == done[1].stdout
+    first, second = json.loads(done[0].stdout)
+    assert first["prompt"] == "感冒" and first["text"].startswith("感冒") and len(first["text"]) > 2
+    assert second["text"].startswith("<eos>")  # plain text, not the mark
+    assert CliRunner().invoke(app, ["sample", path, "--tokens", "8"]).exit_code == 0
+    flip_a_byte(Path(path) / WEIGHTS)
+    for folder, says in ((path, "does not have the bytes"), (str(tmp_path), "name a checkpoint's folder")):
+        refused = CliRunner().invoke(app, ["sample", folder])
+        assert refused.exit_code == 1 and says in refused.stderr
 
 
 def test_only_the_newest_stay(training: Training, tmp_path: Path) -> None:
