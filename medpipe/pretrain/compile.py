@@ -184,6 +184,11 @@ def compiled_or_problems(
     ), []
 
 
+def _exactly(value: float) -> str:
+    """The digits that read back as the same number: a border has to agree to the twelfth."""
+    return repr(value).removesuffix(".0")
+
+
 def rate_jumps(plan: Plan, start: Start | None = None) -> list[str]:
     """Borders at which the learning rate would jump, each with the fix."""
     problems = []
@@ -192,17 +197,18 @@ def rate_jumps(plan: Plan, start: Start | None = None) -> list[str]:
         begin = stage_fraction(plan, after.name, 0)
         if abs(end - begin) > RATE_TOLERANCE:
             problems.append(
-                f"the learning rate jumps from {end:g} to {begin:g} of the peak between {before.name} and "
-                f"{after.name}; set learning_rate.to of {after.name} to {end:g} or choose another shape"
+                f"the learning rate jumps from {_exactly(end)} to {_exactly(begin)} of the peak between "
+                f"{before.name} and {after.name}; set learning_rate.to of {after.name} to {_exactly(end)} or "
+                "choose another shape"
             )
     if start is not None and start.rate is not None:
         peak = plan.optimizer.peak_learning_rate
         begin = peak * stage_fraction(plan, start.at, 0)
         if abs(start.rate - begin) > RATE_TOLERANCE * peak:
             problems.append(
-                f"the learning rate jumps from {start.rate:g}, which the earlier run had reached, to "
-                f"{begin:g} at the start of {start.at}; keep its peak_learning_rate and the segments before "
-                f"{start.at}, or start from an earlier checkpoint"
+                f"the learning rate jumps from {_exactly(start.rate)}, which the earlier run had reached, to "
+                f"{_exactly(begin)} at the start of {start.at}; keep its peak_learning_rate and the segments "
+                f"before {start.at}, or start from an earlier checkpoint"
             )
     return problems
 

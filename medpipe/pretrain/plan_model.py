@@ -186,14 +186,20 @@ class Plan(Section):
                 if entry.replay is not None and entry.replay not in STAGES[:position]
             ]
         if self.learning_rate is not None:
-            if self.learning_rate.warmup_tokens >= sum(stage.tokens for stage in self.stages):
-                problems.append("learning_rate.warmup_tokens leaves no token for the cosine")
+            if not self._batch_problems() and self.learning_rate.warmup_tokens >= self._whole_steps_tokens():
+                problems.append(
+                    f"learning_rate.warmup_tokens {self.learning_rate.warmup_tokens} leaves none of the "
+                    f"{self._whole_steps_tokens()} tokens of all stages' whole steps for the cosine"
+                )
             if self.start_from is not None and self.start_from.model is None:
                 problems.append(
                     "a cosine runs from the first token; with start_from run or checkpoint give each stage "
                     "its learning_rate"
                 )
         return problems
+
+    def _whole_steps_tokens(self) -> int:
+        return sum(self._steps(stage) for stage in self.stages) * self.tokens_per_step
 
     def _rate_problems(self, position: int, stage: StagePlan) -> list[str]:
         rate = stage.learning_rate
@@ -236,4 +242,7 @@ class Plan(Section):
 
     def stage_steps(self, name: str) -> int:
         """Optimizer steps of a stage: its budget rounded to whole steps, one at least."""
-        return max(1, round(self.stage(name).tokens / self.tokens_per_step))
+        return self._steps(self.stage(name))
+
+    def _steps(self, stage: StagePlan) -> int:
+        return max(1, round(stage.tokens / self.tokens_per_step))

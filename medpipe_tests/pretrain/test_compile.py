@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ import pytest
 import yaml
 
 from medpipe.lake.manifest import MANIFEST
-from medpipe.pretrain.compile import CompiledPlan, CompiledStage, Component, compile_plan, compile_stage
+from medpipe.pretrain.compile import (
+    CompiledPlan,
+    CompiledStage,
+    Component,
+    compile_plan,
+    compile_stage,
+    rate_jumps,
+)
 from medpipe.pretrain.corpus import ShardInfo, TokenizerInfo
 from medpipe.pretrain.plan import Plan, PlanError, builtin_plans, parse_plan
 from medpipe.records.kinds import Domain, Split, Tier
@@ -83,6 +91,17 @@ def test_other_shards_of_one_domain_change_the_stages_that_read_it(tmp_path: Pat
     other = build_corpus(tmp_path / "other", seed=1)
     assert digests(plan, corpus) != digests(plan, other)
     assert digests(plan, corpus) == digests(plan, build_corpus(tmp_path / "same"))
+
+
+def test_the_named_rate_mends_the_jump(corpus: Corpus) -> None:
+    values = yaml.safe_load(builtin_plans()["tiny"].read_text())
+    values["stages"][2]["learning_rate"] = {"shape": "exponential", "half_life_tokens": 3_000}
+    values["stages"][3]["learning_rate"] = {"shape": "constant", "to": 0.388}
+    text = "\n".join(problems_of(parse_plan(values, origin="test"), corpus))
+    named = re.search(r"set learning_rate.to of converge to (\S+) or", text)
+    assert named is not None and len(named[1]) > 12
+    values["stages"][3]["learning_rate"]["to"] = float(named[1])
+    assert not rate_jumps(parse_plan(values, origin="test"))
 
 
 def test_every_problem_is_named_at_once(corpus: Corpus) -> None:

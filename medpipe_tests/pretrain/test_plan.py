@@ -173,7 +173,22 @@ def test_one_rate_for_the_run_or_one_a_stage(values: dict[str, Any]) -> None:
     refresh = values | {"learning_rate": cosine, "start_from": {"run": "demo"}}
     assert "a cosine runs from the first token" in problems_of(refresh)[0]
     late = values | {"learning_rate": cosine | {"warmup_tokens": 10**9}}
-    assert "leaves no token for the cosine" in problems_of(late)[0]
+    assert "for the cosine" in problems_of(late)[0]
+
+
+def test_a_warm_up_as_long_as_the_whole_steps_leaves_no_cosine(values: dict[str, Any]) -> None:
+    """Budgets are rounded to whole steps: their sum says more than is trained."""
+    for stage in values["stages"]:
+        del stage["learning_rate"]
+        stage["tokens"] = 1_400
+    values |= {"sequence_length": 64, "batch_sequences": 16, "batch_tokens": None}
+    rate = {"shape": "cosine", "to": 0.1}
+    assert parse_plan(values | {"learning_rate": rate | {"warmup_tokens": 4_095}}, origin="x")
+    refused = problems_of(values | {"learning_rate": rate | {"warmup_tokens": 4_096}})
+    assert refused == [
+        "learning_rate.warmup_tokens 4096 leaves none of the 4096 tokens of all stages' whole steps for the "
+        "cosine"
+    ]
 
 
 @pytest.mark.parametrize(
