@@ -1,8 +1,11 @@
 """`pretrain/<stage>`: the four stages, each trained in a process of its own and followed into MLflow."""
 
+import contextlib
+import math
 import multiprocessing
 import re
 import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -21,12 +24,18 @@ if TYPE_CHECKING:
     from medpipe.pretrain.curriculum import FinishedStage
     from medpipe.pretrain.tracked import TrackedStage
     from medpipe.tracking.replay import SpoolReplay
+    from medpipe.tracking.spool import Event
 
 GPU_POOL = "gpu"
 FINITE_LOSS = "finite_loss"
 CHECKPOINT_WHOLE = "checkpoint_whole"
 _TAKE_OVER_SECONDS = 120.0
 
+_OBSERVED = {
+    "loss": "train/loss",
+    "learning rate": "train/learning_rate",
+    "tokens per second": "train/tokens_per_second",
+}
 _PURPOSE = {
     "fast": "ordinary data, the learning rate warming up to its peak",
     "stable": "refined general data at the peak rate",
@@ -141,7 +150,8 @@ def _build_stage_asset(
                 context.log.warning(warning)
             with tracked.replay.following():
                 if not tracked.complete:
-                    _train(context, pipes, tracked, is_retry=link.root_run_id is not None)
+                    with _live_curve(context, tracked):
+                        _train(context, pipes, tracked, is_retry=link.root_run_id is not None)
             finished = tracked.finished()
         replay, result = tracked.replay, finished.result
         if replay.runs is not None:
@@ -169,6 +179,28 @@ def _build_stage_asset(
         )
 
     return train
+
+
+@contextlib.contextmanager
+def _live_curve(context: dg.AssetExecutionContext, tracked: "TrackedStage") -> Iterator[None]:
+    """Draws the asset's plots while its stage trains: an observation every ten seconds."""
+    from medpipe.pretrain.live_curve import LiveCurve
+    from medpipe.pretrain.result import SPOOL
+
+    key = stage_key(tracked.stage)
+
+    def show(point: "Event") -> None:
+        named = {name: point.values.get(metric, math.nan) for name, metric in _OBSERVED.items()}
+        known = {name: value for name, value in named.items() if math.isfinite(value)}
+        context.log_event(
+            dg.AssetObservation(key, metadata={"step": point.step, "tokens": point.tokens, **known})
+        )
+
+    steps = tracked.compiled.stage(tracked.stage).steps
+    with LiveCurve(tracked.folder / SPOOL, show, steps=steps).following() as curve:
+        yield
+    if curve.error is not None:
+        context.log.warning(f"the live curve in Dagster ended early: {curve.error}")
 
 
 def _train(

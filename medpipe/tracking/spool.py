@@ -12,6 +12,7 @@ blew up stays visible as a gap instead of ending the spool.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import time
@@ -24,6 +25,8 @@ from typing import Any, Literal, Self
 import orjson
 
 from medpipe.lake.files import naming_a_full_disk, write_bytes_atomically
+
+_TAIL_BYTES = 65_536
 
 
 class SpoolError(ValueError):
@@ -223,3 +226,34 @@ def _parse(line: bytes, *, path: Path, end: int) -> Event:
         raise SpoolError(
             f"{path} has a broken line at byte {start} ({error!r}); delete that line to read the rest"
         ) from error
+
+
+def newest_event(path: Path, *, having: str) -> Event | None:
+    """The last event with a value of this name, looked for from the end, also while the spool is written.
+
+    Args:
+        path: the spool.
+        having: metric name.
+
+    Returns:
+        The event; None if there is no file, or no such event in the last 64 KiB of it.
+
+    Raises:
+        SpoolError: a whole line is not an event.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        start = max(0, size - _TAIL_BYTES)
+        file.seek(start)
+        lines = file.read(size - start).splitlines(keepends=True)
+    if start:
+        start += len(lines.pop(0))  # It begins somewhere in the middle.
+    ends = list(itertools.accumulate((len(line) for line in lines), initial=start))[1:]
+    for line, end in zip(reversed(lines), reversed(ends), strict=True):
+        if line.endswith(b"\n") and having in (event := _parse(line, path=path, end=end)).values:
+            return event
+    return None

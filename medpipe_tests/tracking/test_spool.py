@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medpipe.tracking.spool import Spool, SpoolError, read_events
+from medpipe.tracking.spool import Spool, SpoolError, newest_event, read_events
 
 
 def steps(path: Path) -> list[int]:
@@ -155,3 +155,36 @@ def test_a_killed_writer_loses_at_most_its_last_line(tmp_path: Path) -> None:
     seen = steps(path)
     assert len(seen) >= 500
     assert seen == list(range(1, len(seen) + 1))
+
+
+@given(
+    kinds=st.lists(st.sampled_from(["loss", "other", "long"]), max_size=30),
+    half=st.sampled_from([b"", b'{"event": "metr']),
+)
+def test_the_newest_event_is_that_of_reading_all(
+    kinds: list[str], half: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("newest") / "metrics.jsonl"
+    assert newest_event(path, having="loss") is None
+    with Spool(path) as spool:
+        for step, kind in enumerate(kinds):
+            spool.metrics({kind * (1000 if kind == "long" else 1): 1.0}, step=step, tokens=step)
+    with path.open("ab") as file:
+        file.write(half)
+    found = [event for event in read_events(path) if "loss" in event.values]
+    within = [event for event in found if path.stat().st_size - event.end < 60_000]
+    newest = newest_event(path, having="loss")
+    assert newest == (found[-1] if newest is not None else None)
+    assert newest is not None or not within
+
+
+def test_the_newest_event_of_a_long_spool_is_found_from_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with Spool(path) as spool:
+        for step in range(1, 3001):
+            spool.metrics({"train/loss": 1.0 / step}, step=step, tokens=step)
+        spool.checkpoint("checkpoints/3000", name="fast", step=3000, tokens=3000)
+    assert path.stat().st_size > 2 * 65_536
+    newest = newest_event(path, having="train/loss")
+    assert newest == [event for event in read_events(path) if event.kind == "metrics"][-1]
+    assert newest_event(path, having="eval/x") is None
