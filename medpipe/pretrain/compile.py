@@ -290,8 +290,7 @@ def epochs_by_source(stages: list[CompiledStage], start: Start | None = None) ->
 def _repetition_problems(plan: Plan, stages: list[CompiledStage], start: Start | None) -> list[str]:
     problems = []
     for source, by_stage in epochs_by_source(stages, start).items():
-        total = sum(by_stage.values())
-        if total > plan.maximum_epochs:
+        if (total := sum(by_stage.values())) > plan.maximum_epochs:
             parts = ", ".join(f"{stage} {epochs:.2f}" for stage, epochs in by_stage.items())
             problems.append(
                 f"{source} has too few tokens: it would be read {total:.2f} times ({parts}), maximum_epochs "
