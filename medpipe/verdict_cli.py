@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from medpipe.cli_output import AsJson, print_json
-from medpipe.evaluate.arm_names import ArmName
+from medpipe.evaluate.arm_names import SMALLEST_GAIN, ArmName
 from medpipe.plan_cli import PlanName
 from medpipe.settings import Settings
 
@@ -33,7 +33,7 @@ def verdict(
     ] = None,
     smallest_gain: Annotated[
         float, typer.Option(min=0.0, help="Bits per byte worth having: less is 'did not help'.")
-    ] = 0.0,
+    ] = SMALLEST_GAIN,
     track: Annotated[bool, typer.Option(help="Follow every arm in MLflow.")] = True,
     report: Annotated[
         Path | None, typer.Option(help="Also write the report here: FILE.html (one page) or FILE.md.")
@@ -42,8 +42,8 @@ def verdict(
 ) -> None:
     """Train a curriculum beside a control decay, shuffled data and a cosine; say whether it helped.
 
-    All start from one stable checkpoint, the cosine from scratch, over equal tokens. What is complete is not
-    trained again: stopped with Ctrl-C or killed, the same command goes on where it was.
+    All start from one stable checkpoint, the cosine from the plan's first weights, over equal
+    tokens. What is complete is not trained again: stopped with Ctrl-C or killed, the same command goes on.
     """
     from medpipe.evaluate.arm_training import ArmError
     from medpipe.evaluate.verdict_run import DEFAULT_ARMS, run_verdict
@@ -76,7 +76,7 @@ def verdict(
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on from here", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(128 + signal.SIGINT) from None
     if report is not None:
         _write_report(report, settled.verdict, settled.pictures)
     where = report or settled.dataset.path

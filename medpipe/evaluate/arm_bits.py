@@ -13,9 +13,10 @@ from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.curriculum import FinishedStage
 
 if TYPE_CHECKING:
+    from medpipe.pretrain.model import Compute
     from medpipe.tokens.snapshot import CorpusSnapshot
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised by hand whenever the same checkpoint would give other bits."""
 ROOM, NAME = "evaluation", "window_bits"
 WINDOWS = "windows.parquet"
@@ -43,19 +44,24 @@ def checkpoint_bits(
         ManifestError: the checkpoint is gone.
         ShardError: a validation shard is damaged.
     """
+    from medpipe.pretrain.model import device_and_precision
+
+    compute = device_and_precision(compiled.plan)
     recipe = Recipe(
         inputs={"checkpoint": read_manifest(finished.checkpoint).digest},
         code_version=CODE_VERSION,
         config={
             "validation": compiled.validation_digest,
             "sequence_length": compiled.plan.sequence_length,
-            "precision": finished.result.precision,
+            "device": compute.device.type,
+            "precision": compute.precision.value,
+            "batch_sequences": _batch_sequences(compiled),
         },
     )
     name = (NAME, finished.run_folder.parent.name, finished.run_folder.name)
     known = find_reusable(lake, ROOM, *name, recipe=recipe)
     if known is None:
-        windows = _measure(finished, compiled, snapshot=snapshot, lake=lake)
+        windows = _measure(finished, compiled, compute, snapshot=snapshot, lake=lake)
         with publish(lake, ROOM, *name, recipe=recipe) as draft:
             windows.write_parquet(draft.path / WINDOWS)
             draft.rows = windows.height
@@ -63,20 +69,31 @@ def checkpoint_bits(
     return pl.read_parquet(known.path / WINDOWS)
 
 
+def _batch_sequences(compiled: CompiledPlan) -> int:
+    return compiled.plan.micro_batch_sequences or compiled.plan.sequences_per_step
+
+
 def _measure(
-    finished: FinishedStage, compiled: CompiledPlan, *, snapshot: CorpusSnapshot, lake: Lake
+    finished: FinishedStage,
+    compiled: CompiledPlan,
+    compute: Compute,
+    *,
+    snapshot: CorpusSnapshot,
+    lake: Lake,
 ) -> pl.DataFrame:
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
     from medpipe.pretrain.held_out import measure_held_out
-    from medpipe.pretrain.model import device_and_precision
 
+    # "Loading weights" would stand among the news of the command once a checkpoint.
+    has_bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     threads = torch.get_num_threads()
     if compiled.plan.threads is not None:
         torch.set_num_threads(compiled.plan.threads)
     try:
-        compute = device_and_precision(compiled.plan)
         model = AutoModelForCausalLM.from_pretrained(
             finished.checkpoint,
             attn_implementation=compute.attention,
@@ -91,8 +108,10 @@ def _measure(
             compiled=compiled,
             lake=lake,
             snapshot=snapshot,
-            batch_sequences=compiled.plan.micro_batch_sequences or compiled.plan.sequences_per_step,
+            batch_sequences=_batch_sequences(compiled),
         )
         return measured.windows
     finally:
         torch.set_num_threads(threads)
+        if has_bars:
+            logging.enable_progress_bar()

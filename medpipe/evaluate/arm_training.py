@@ -108,7 +108,7 @@ def _train(
     label: str,
 ) -> bool:
     """Brings one stage to its end; returns whether anything was left to do."""
-    tracked = track_compiled(compiled, stage, plan_file=plan_file, settings=settings or Settings(), lake=lake)
+    tracked = track_compiled(compiled, stage, plan_file=plan_file, settings=settings, lake=lake)
     if tracked.complete:
         say(f"{label}: {stage} is complete")
         return False

@@ -86,7 +86,7 @@ def derive(
     Args:
         compiled: the curriculum.
         name: the arm.
-        seed: of its data order; for `cosine` of the initial weights, too.
+        seed: of its data order; for `cosine` of fresh initial weights, too.
         training: all training shards of the snapshot.
         lake: where the curriculum's runs lie.
 
@@ -96,7 +96,7 @@ def derive(
     plan = compiled.plan
     update: dict[str, object] = {"name": f"{plan.name}-verdict-{name.value}", "seed": seed}
     if name is ArmName.COSINE:
-        update |= _from_scratch(compiled, training)
+        update |= _whole_run(compiled, training)
     else:
         update |= {
             "start_from": _stable_checkpoint(compiled, lake),
@@ -140,7 +140,7 @@ def _without_replay(plan: Plan, stage: StagePlan) -> tuple[MixtureEntry, ...]:
     return kept
 
 
-def _from_scratch(compiled: CompiledPlan, training: Sequence[ShardInfo]) -> dict[str, object]:
+def _whole_run(compiled: CompiledPlan, training: Sequence[ShardInfo]) -> dict[str, object]:
     """All data in all stages, one cosine with the plan's warm-up down to the plan's last rate."""
     plan = compiled.plan
     mixture = union_mixture(plan, STAGES, training)
@@ -158,6 +158,6 @@ def _from_scratch(compiled: CompiledPlan, training: Sequence[ShardInfo]) -> dict
         ),
     }
     if plan.start_from is not None and plan.start_from.model is None:
-        # A refresh: what the earlier run began with is not part of this plan.
+        # A refresh of a run from fresh weights: others are left out (`arm_trunk`).
         update |= {"start_from": None, "model": compiled.shape}
     return update

@@ -15,7 +15,6 @@ from medpipe.evaluate.verdict import Comparison, bits_per_byte
 from medpipe.evaluate.verdict_words import answer_in_words
 from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.plan import Plan
-from medpipe.pretrain.schedule import stage_tokens
 
 START = "stable"
 """Row of the checkpoint that the arms share."""
@@ -71,6 +70,8 @@ class Verdict:
     """Documents and bytes by domain."""
     bootstrap: dict[str, Any]
     limits: list[str]
+    is_published: bool = False
+    """Whether the plan begins with a published model."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -83,11 +84,6 @@ def rate_in_words(plan: Plan, stages: Sequence[str]) -> str:
     if rate is not None:
         return f"{rate.shape} after {rate.warmup_tokens:,} tokens of warm-up, to {rate.to:g} of the peak"
     return "; ".join(f"{name}: {plan.stage(name).rate_in_words}" for name in stages)
-
-
-def scheduled_tokens(plan: Plan, stages: Sequence[str]) -> int:
-    """Token positions of some stages."""
-    return sum(stage_tokens(plan, stage) for stage in stages)
 
 
 def domain_shares(compiled: CompiledPlan, stages: Sequence[str]) -> dict[str, float]:

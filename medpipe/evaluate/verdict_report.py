@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medpipe.evaluate.arm_names import IN_WORDS, ArmName
+from medpipe.evaluate.arm_names import ArmName, arm_in_words
 from medpipe.evaluate.verdict_facts import START, Verdict
 from medpipe.evaluate.verdict_words import range_in_words
 
@@ -82,7 +82,8 @@ def _content(verdict: Verdict) -> list[_Block]:
                 f"Gain is the bits per byte that the curriculum needs less than the other arm, with the "
                 f"{verdict.bootstrap['level']:.0%} interval of {verdict.bootstrap['replicates']:,} resamples "
                 f"(seed {verdict.bootstrap['seed']}); {verdict.seeds} seeds an arm, snapshot "
-                f"`{verdict.snapshot}`."
+                f"`{verdict.snapshot}`. Less than {verdict.bootstrap['smallest_gain']:g} bits per byte "
+                "counts as no gain, and as no loss (`--smallest-gain`)."
             ]
         ),
         _Heading("Gains"),
@@ -92,7 +93,13 @@ def _content(verdict: Verdict) -> list[_Block]:
         _Lines(["Mean ± standard deviation over seeds; lower is better."]),
         _matrix(verdict),
         _Heading("Arms"),
-        _Lines([f"**{name}**: {IN_WORDS[ArmName(name)]}" for name in arms], is_list=True),
+        _Lines(
+            [
+                f"**{name}**: {arm_in_words(ArmName(name), is_published=verdict.is_published)}"
+                for name in arms
+            ],
+            is_list=True,
+        ),
         _Picture(RATES, "Learning rate of the arms over the tokens of a run"),
         _read(verdict, arms),
         _runs(verdict),

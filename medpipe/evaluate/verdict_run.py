@@ -11,8 +11,9 @@ import polars as pl
 
 from medpipe.evaluate.arm_bits import checkpoint_bits
 from medpipe.evaluate.arm_choice import Choice, choose_arms, compile_arms
-from medpipe.evaluate.arm_names import ArmName
+from medpipe.evaluate.arm_names import SMALLEST_GAIN, ArmName
 from medpipe.evaluate.arm_training import News, last_stage, train_arm, train_trunk
+from medpipe.evaluate.arm_trunk import earlier_run, trained_tokens
 from medpipe.evaluate.arms import TRUNK, Arm
 from medpipe.evaluate.paired import LEVEL, REPLICATES, PairedBootstrap
 from medpipe.evaluate.verdict import compare, measured_arms
@@ -26,7 +27,6 @@ from medpipe.evaluate.verdict_facts import (
     in_words,
     matrix_rows,
     rate_in_words,
-    scheduled_tokens,
 )
 from medpipe.evaluate.verdict_plots import forest_plot, rate_plot
 from medpipe.evaluate.verdict_report import FOREST, RATES, as_html, as_markdown
@@ -37,11 +37,10 @@ from medpipe.lake.manifest import Recipe, read_manifest
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
 from medpipe.pretrain.curriculum import FinishedStage
 from medpipe.pretrain.plan import STAGES, load_plan
-from medpipe.pretrain.schedule import total_tokens
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import CorpusSnapshot
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised by hand whenever the same checkpoints would give another report."""
 ROOM, NAME = "evaluation", "verdict"
 FACTS, MARKDOWN, PAGE = "verdict.json", "report.md", "report.html"
@@ -69,7 +68,7 @@ def run_verdict(
     arms: Sequence[ArmName] = DEFAULT_ARMS,
     seeds: int = 3,
     maximum_epochs: float | None = None,
-    smallest_gain: float = 0.0,
+    smallest_gain: float = SMALLEST_GAIN,
     replicates: int = REPLICATES,
     is_tracked: bool = True,
     say: News = lambda _: None,
@@ -152,13 +151,15 @@ def _settle(
     facts = [_arm_facts(arm, lake, epochs=choice.epochs[arm.name]) for arm in runs]
     start, rows = _shared_start(compiled, snapshot=snapshot, lake=lake)
     held_out = held_out_sizes(measured)
+    is_published = compiled.start is not None and compiled.start.is_published
+    told = headlines(comparisons, is_published=is_published)
     verdict = Verdict(
         plan=plan.name,
         snapshot=snapshot.name,
         seeds=seeds,
         start=start,
         parameters=last_stage(runs[0].compiled, STAGES[-1], lake).result.parameters,
-        questions=[{"question": question, "answer": answer} for question, answer in headlines(comparisons)],
+        questions=[{"question": question, "answer": answer} for question, answer in told],
         comparisons=comparison_rows(comparisons),
         matrix=[*rows, *matrix_rows(measured)],
         arms=facts,
@@ -175,9 +176,11 @@ def _settle(
             comparisons,
             seeds=seeds,
             parameters=last_stage(runs[0].compiled, STAGES[-1], lake).result.parameters,
-            tokens=total_tokens(plan),
+            tokens=trained_tokens(runs[0].compiled),
             documents={domain: size["documents"] for domain, size in held_out.items()},
+            earlier=earlier_run(compiled),
         ),
+        is_published=is_published,
     )
     pictures = {
         FOREST: forest_plot(comparisons),
@@ -206,7 +209,7 @@ def _arm_facts(arm: Arm, lake: Lake, *, epochs: float) -> ArmFacts:
         seed=arm.seed,
         stages=list(arm.stages),
         steps=sum(stage.result.steps for stage in stages),
-        tokens=scheduled_tokens(arm.plan, arm.stages),
+        tokens=sum(arm.compiled.stage(stage).tokens for stage in arm.stages),
         learning_rate=rate_in_words(arm.plan, arm.stages),
         seconds=round(sum(stage.result.seconds for stage in stages), 1),
         epochs=epochs,

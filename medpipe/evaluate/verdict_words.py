@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from medpipe.evaluate.arm_names import ArmName
+from medpipe.evaluate.arm_names import ArmName, first_weights
 from medpipe.evaluate.paired import LEVEL, Interval
 from medpipe.evaluate.verdict import GENERAL, MEDICAL, Answer, Comparison
 
@@ -30,7 +30,7 @@ _QUESTIONS = {
         "The order of the last two stages did not help: {why}.",
     ),
     (ArmName.COSINE, MEDICAL): (
-        "Medical text, against everything concatenated under one cosine from scratch",
+        "Medical text, against everything concatenated under one cosine from {weights}",
         "Stages and their rate helped over all data at once.",
         "Stages and their rate did not help: {why}.",
     ),
@@ -45,11 +45,17 @@ _ONE_SEED = "Undecided: with one seed nothing is known of the run's own luck; ta
 _SINGLE = "Undecided: a single held-out document has no interval; hold out more."
 
 
-def headlines(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
-    """The questions that were there before the figures, each with its answer."""
+def headlines(comparisons: Sequence[Comparison], *, is_published: bool = False) -> list[tuple[str, str]]:
+    """The questions that were there before the figures, each with its answer.
+
+    Args:
+        comparisons: all of them.
+        is_published: whether the plan begins with a published model.
+    """
+    weights = first_weights(is_published=is_published)
     found = {(each.other, each.text): each for each in comparisons}
     return [
-        (question, _answer(found[key], yes, no))
+        (question.format(weights=weights), _answer(found[key], yes, no))
         for key, (question, yes, no) in _QUESTIONS.items()
         if key in found
     ]
@@ -70,6 +76,8 @@ def _answer(comparison: Comparison, yes: str, no: str) -> str:
             said = _SINGLE
         case _:
             said = f"Undecided: the interval lies on both sides of {comparison.threshold:g}."
+            if comparison.threshold == 0 and not comparison.is_forgetting:
+                said += " Without --smallest-gain no gain and a tiny one cannot be told apart."
     return f"{said} Gain {interval_in_words(gain)} bits per byte ({gain.documents} documents)."
 
 
@@ -99,6 +107,7 @@ def limits(
     parameters: int,
     tokens: int,
     documents: dict[str, int],
+    earlier: str | None = None,
 ) -> list[str]:
     """What the figures must not be taken for.
 
@@ -106,14 +115,20 @@ def limits(
         comparisons: all of them.
         seeds: runs of each arm.
         parameters: of the model.
-        tokens: token positions of one whole run.
+        tokens: token positions behind the curriculum's last checkpoint.
         documents: held-out documents by domain.
+        earlier: the run that trained what the arms stand on, and its snapshot, if that is not the plan's own.
     """
     few = [f"{domain} ({count})" for domain, count in documents.items() if count < _FEW]
     decided = [each for each in comparisons if each.answer is not Answer.UNDECIDED]
     standing = sum(each.stands for each in decided)
     expected = len(comparisons) * (1 - LEVEL)
+    trunk = [
+        f"**Trunk.** What the arms stand on was trained by {earlier}: its data and budgets are that run's, "
+        "not those that this plan names before the decay."
+    ]
     return [
+        *(trunk if earlier else []),
         f"**Size.** A model of {parameters:,} parameters after {tokens:,} token positions. What helps at one "
         "size may not at another; nothing here says how it extrapolates.",
         f"**Seeds.** {seeds} of each arm. Arms that go on from the stable checkpoint share it: the intervals "
@@ -127,7 +142,9 @@ def limits(
             else "No domain has fewer than thirty. "
         )
         + "Documents are taken as independent; texts of one book or one publisher are alike, so that the "
-        "true uncertainty is somewhat larger.",
+        "true uncertainty is somewhat larger. Where a few documents gain much more than the others, or hold "
+        "most of the bytes, the intervals are too narrow: simulated with such a skew they held the truth in "
+        "88 to 93 of 100 cases, and missed it mostly by an upper end that was too low.",
         f"**Many questions.** {len(comparisons)} intervals at {LEVEL:.0%}: about {expected:.1f} of them "
         "would exclude zero by chance alone if no arm differed from another. "
         f"{len(decided)} decide something by themselves, {standing} of these also at the level at which "

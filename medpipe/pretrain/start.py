@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ class Start:
     """Learning rate that the earlier run had reached there."""
     taken: tuple[TakenStage, ...] = ()
     """The stages before `at`."""
+    behind: tuple[TakenStage, ...] = ()
+    """All stages that the earlier run and those before it trained up to here, as far as their folders are
+    there; `steps` are those on the way to the checkpoint."""
+    begun_published: bool = False
+    """Whether the earlier run itself began with published weights."""
     read: dict[str, dict[str, float]] = field(default_factory=dict)
     """Passes that the earlier run has made over each shard, by the shard's key and what made them."""
 
@@ -169,6 +174,8 @@ def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tupl
                 for path, facts in chain
                 if STAGES.index(facts["stage"]) < STAGES.index(at)
             ),
+            behind=_behind(chain, step),
+            begun_published="start_from" in chain[0][1] and "parent_run" not in chain[0][1],
             read=_epochs_read(chain, step),
         ),
         problems,
@@ -250,6 +257,16 @@ def _taken(folder: Path, stage: dict[str, Any]) -> TakenStage:
     facts = {name: int(stage[name]) for name in _STEPS}
     run = f"{folder.parent.name}/{folder.name}"
     return TakenStage(name=stage["stage"], digest=stage["digest"], parent=stage["parent"], run=run, **facts)
+
+
+def _behind(chain: list[tuple[Path, dict[str, Any]]], step: int) -> tuple[TakenStage, ...]:
+    """The stages of a chain with the steps that lie on the way to a global step."""
+    stages = [_taken(folder, facts) for folder, facts in chain]
+    ends = [*(stage.first_step for stage in stages[1:]), step]
+    return tuple(
+        replace(stage, steps=min(stage.steps, end - stage.first_step))
+        for stage, end in zip(stages, ends, strict=True)
+    )
 
 
 def _epochs_read(chain: list[tuple[Path, dict[str, Any]]], step: int) -> dict[str, dict[str, float]]:

@@ -167,6 +167,35 @@ def test_an_arm_that_cannot_be_had_is_left_out_and_named(corpus: Corpus, plan: P
     assert choice.names == (ArmName.CURRICULUM, ArmName.CONTROL)
 
 
+def test_nothing_to_compare_is_refused_before_anything_is_trained(corpus: Corpus, plan: Plan) -> None:
+    compiled = compile_plan(short(plan), corpus.snapshot, corpus.lake)
+    with pytest.raises(PlanError, match="only the curriculum itself was asked for"):
+        choose_arms(compiled, [ArmName.CURRICULUM], snapshot=corpus.snapshot, lake=corpus.lake)
+    only_general = with_mixture(plan, 2, [{"domain": "general", "weight": 1}])
+    compiled = compile_plan(only_general, corpus.snapshot, corpus.lake)
+    with pytest.raises(PlanError, match="no-replay: stage anneal reads nothing but replay"):
+        choose_arms(compiled, [ArmName.NO_REPLAY], snapshot=corpus.snapshot, lake=corpus.lake)
+
+
+def test_an_arm_with_the_curriculums_own_data_is_no_comparison(corpus: Corpus, plan: Plan) -> None:
+    values = short(plan).model_dump(mode="json", exclude_unset=True)
+    for stage in values["stages"][2:]:
+        # Other weights of the same proportion are the same data.
+        stage["mixture"] = [
+            entry | {"weight": 3 * entry["weight"]} for entry in values["stages"][1]["mixture"]
+        ]
+    compiled = compile_plan(Plan.model_validate(values), corpus.snapshot, corpus.lake)
+    choice = choose_arms(
+        compiled,
+        [ArmName.CONTROL, ArmName.SHUFFLED, ArmName.COSINE],
+        snapshot=corpus.snapshot,
+        lake=corpus.lake,
+    )
+    same = "it reads the same data as the curriculum: nothing to compare"
+    assert choice.left_out == {ArmName.CONTROL: same, ArmName.SHUFFLED: same}
+    assert choice.names == (ArmName.CURRICULUM, ArmName.COSINE)
+
+
 @pytest.mark.slow
 def test_ctrl_c_stops_the_trainer_with_a_checkpoint_and_a_second_call_goes_on(
     own_corpus: Corpus, plan_file: Path
@@ -189,7 +218,7 @@ def test_ctrl_c_stops_the_trainer_with_a_checkpoint_and_a_second_call_goes_on(
         heard.append(line)
         if "step 1/400" in line:
             process.send_signal(signal.SIGINT)
-    assert process.wait() == 1, heard
+    assert process.wait() == 130, heard
     assert any("stopped by SIGINT after step" in line for line in heard), heard
     assert heard[-1] == "stopped; the same command goes on from here\n"
     (saved,) = own_corpus.lake.runs("tiny").glob("*/checkpoints/*/manifest.json")
@@ -208,4 +237,4 @@ def test_ctrl_c_stops_the_trainer_with_a_checkpoint_and_a_second_call_goes_on(
         pytest.fail("it did not go on from the checkpoint")
     again.send_signal(signal.SIGINT)
     again.stderr.read()
-    assert again.wait() == 1
+    assert again.wait() == 130
