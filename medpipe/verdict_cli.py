@@ -27,7 +27,10 @@ def verdict(
         list[ArmName] | None,
         typer.Option(help="Compare with this arm; may be given again. control, shuffled, cosine if not."),
     ] = None,
-    snapshot: Annotated[str, typer.Option(help="Name of a snapshot, or 'current'.")] = "current",
+    snapshot: Annotated[
+        str | None,
+        typer.Option(help="Name of a snapshot, or 'current'. The one the plan's runs are pinned to if not."),
+    ] = None,
     maximum_epochs: Annotated[
         float | None, typer.Option(min=0.1, help="Let arms repeat a source so often, over the plan's cap.")
     ] = None,
@@ -47,9 +50,9 @@ def verdict(
     """
     from medpipe.evaluate.arm_training import ArmError
     from medpipe.evaluate.verdict_run import DEFAULT_ARMS, run_verdict
+    from medpipe.evaluate.verdict_snapshot import verdict_snapshot
     from medpipe.lake.layout import Lake
-    from medpipe.pretrain.plan import find_plan
-    from medpipe.tokens.snapshot import read_snapshot
+    from medpipe.pretrain.plan import find_plan, load_plan
 
     if report is not None and report.suffix not in (".html", ".md"):
         raise typer.BadParameter(f"{report} ends neither in .html nor in .md", param_hint="--report")
@@ -58,10 +61,14 @@ def verdict(
     settings = Settings()
     lake = Lake(settings.lake)
     started = time.monotonic()
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
     try:
         settled = run_verdict(
             find_plan(plan),
-            read_snapshot(lake, snapshot),
+            verdict_snapshot(load_plan(plan), lake, name=snapshot, say=say),
             settings=settings,
             lake=lake,
             arms=against or DEFAULT_ARMS,
@@ -69,7 +76,7 @@ def verdict(
             maximum_epochs=maximum_epochs,
             smallest_gain=smallest_gain,
             is_tracked=track,
-            say=lambda text: typer.echo(text, err=True),
+            say=say,
         )
     except ArmError as error:
         typer.echo(f"medpipe: {error}", err=True)

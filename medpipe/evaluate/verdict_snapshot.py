@@ -1,0 +1,57 @@
+"""The corpus that a verdict compares on: what the plan keeps to, unless a person says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+
+from medpipe.lake.layout import Lake
+from medpipe.pretrain.compile import compile_plan
+from medpipe.pretrain.curriculum import pinned_snapshot
+from medpipe.pretrain.plan import STAGES, Plan, PlanError
+from medpipe.pretrain.result import read_result, stage_run_folder
+from medpipe.pretrain.run_folder import RESULT, STAGE
+from medpipe.tokens.snapshot import CURRENT, CorpusSnapshot, read_snapshot
+
+
+def verdict_snapshot(
+    plan: Plan, lake: Lake, *, name: str | None, say: Callable[[str], None]
+) -> CorpusSnapshot:
+    """Chooses the snapshot, so that a refresh of the corpus does not begin a comparison at zero.
+
+    Args:
+        plan: the plan.
+        lake: where its runs lie.
+        name: a snapshot's name, or `current`; None for the one that the plan's runs are pinned to, else
+            the current one.
+        say: told where the choice is not the newest, or leaves a finished stable stage behind.
+
+    Raises:
+        SnapshotError: there is none of that name.
+        PlanError: the plan does not fit it.
+    """
+    if name is None:
+        try:
+            chosen = pinned_snapshot(plan, lake)
+            say(f"snapshot {chosen.name}: the plan's runs are pinned to it; --snapshot current is the newest")
+        except PlanError:
+            chosen = read_snapshot(lake, CURRENT)
+    else:
+        chosen = read_snapshot(lake, name)
+    compiled = compile_plan(plan, chosen, lake)
+    stable = compiled.stage(STAGES[1])
+    if stable.taken_from is None and read_result(stage_run_folder(lake, compiled, stable.name)) is None:
+        for other in _finished_on(plan, lake, stable.name):
+            say(
+                f"stage {stable.name} is finished on snapshot {other}, not on {chosen.name}: it is trained "
+                f"again; --snapshot {other} goes on from it"
+            )
+    return chosen
+
+
+def _finished_on(plan: Plan, lake: Lake, stage: str) -> list[str]:
+    """Snapshots on which runs of this plan's name have finished a stage."""
+    folders = [path.parent for path in lake.runs(plan.name).glob(f"*/{RESULT}")]
+    facts = [orjson.loads((folder / STAGE).read_bytes()) for folder in folders]
+    return sorted({each["snapshot"] for each in facts if each["stage"] == stage})
