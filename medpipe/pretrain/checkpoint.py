@@ -91,7 +91,8 @@ def write_checkpoint(folder: Path, contents: Contents, *, keep: int) -> Path:
     """Writes `<folder>/<step>/` and drops all but the newest `keep` checkpoints and the best one.
 
     The files are written under a temporary name and flushed, the manifest with their digests last, and a
-    rename publishes them: a reader finds a whole checkpoint or none.
+    rename publishes them: a reader finds a whole checkpoint or none. Checkpoints of later steps, which the
+    run passed over as damaged when it was resumed, go too.
 
     Returns:
         The checkpoint's folder.
@@ -111,23 +112,26 @@ def write_checkpoint(folder: Path, contents: Contents, *, keep: int) -> Path:
     for leftover in folder.glob(".*.tmp"):  # of a killed trainer; the run's lock is ours
         shutil.rmtree(leftover, ignore_errors=True)
     final = checkpoint_folder(folder, state.step)
-    draft = temporary_sibling(final)
+    draft, replaced = temporary_sibling(final), temporary_sibling(final)
     try:
         with naming_a_full_disk(folder), _safetensors_as_os_errors():
             draft.mkdir()
             _write_files(draft, contents)
             write_manifest(draft, _manifest(draft, final, state))
             fsync_path(draft)
-            if final.exists():  # a damaged one that was passed over on resume
-                shutil.rmtree(final)
+            if final.exists():  # a damaged one, or one that was to be measured yet
+                final.rename(replaced)
             draft.rename(final)
             fsync_path(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
     best = None if state.best is None else checkpoint_folder(folder, state.best.step)
-    for old in list_checkpoints(folder)[:-keep]:
-        if old != best:
-            shutil.rmtree(old, ignore_errors=True)
+    published = list_checkpoints(folder)
+    up_to_here = [path for path in published if path <= final]
+    for path in published:
+        if path not in (*up_to_here[-keep:], best):
+            shutil.rmtree(path, ignore_errors=True)
     return final
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,6 +61,16 @@ def train(
             note_checkpoint(path, state, spool)
 
     with CheckpointWriter(checkpoints, keep=plan.keep_checkpoints, on_written=note) as writer:
+        if (
+            _is_measured(training)
+            and training.step > training.stage.first_step
+            and not training.bits_per_byte
+        ):
+            # Stopped while it was measured: what follows must know the best one as if it had not been.
+            _measure(training, measure)
+            contents = training.contents()
+            if spool is not None:
+                writer.submit(contents)
         while not training.is_finished:
             is_first = training.step == training.stage.first_step
             result = training.train_step()
@@ -71,9 +82,10 @@ def train(
             meter.report(result, progress)
             if result.spike:
                 progress(f"step {step - training.stage.first_step} was left out: {result.spike}")
-            is_measured = bool(plan.measure_every_steps) and step % (plan.measure_every_steps or 1) == 0
-            if is_measured and step < last:
-                _measure(training, measure)
+            is_measured = _is_measured(training)
+            if is_measured:
+                with contextlib.suppress(Stopped):  # it is saved below, and measured when it goes on
+                    _measure(training, measure)
             is_asked = training.ranks.any(stop.signal_name is not None, training.compute.device)
             is_stopping = is_asked and step < last
             training.laps.start()
@@ -91,6 +103,12 @@ def train(
                     "run again to go on from it"
                 )
     return checkpoint_folder(checkpoints, last)
+
+
+def _is_measured(training: Training) -> bool:
+    """Whether bits per byte are to be measured at this step; behind the last one they are in any case."""
+    interval = training.compiled.plan.measure_every_steps
+    return interval is not None and training.step % interval == 0 and not training.is_finished
 
 
 def _measure(training: Training, measure: Measure) -> None:

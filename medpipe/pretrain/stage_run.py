@@ -41,7 +41,7 @@ from medpipe.pretrain.result import (
     training_here,
     write_result,
 )
-from medpipe.pretrain.stop import Progress, StopRequest
+from medpipe.pretrain.stop import Progress, Stopped, StopRequest
 from medpipe.pretrain.training import Training
 from medpipe.records.kinds import Split
 from medpipe.tokens.shard import OpenShard, open_shards
@@ -193,8 +193,13 @@ class StageRun:
             lake=self.lake,
             snapshot=self.snapshot,
             batch_sequences=training.micro_batch,
-            check=self.stop.check,
+            check=lambda: self._break_off(training),
         )
+
+    def _break_off(self, training: Training) -> None:
+        """Ends a measurement where a signal asks for it, on all ranks at the same batch."""
+        if self.ranks.any(self.stop.signal_name is not None, training.compute.device):
+            raise Stopped(f"stopped by {self.stop.signal_name or 'another rank'}")
 
     def _record(self, training: Training, checkpoint: Path, spool: Spool | None) -> StageResult:
         """Measures the finished stage, notes its checkpoint, and writes the result last."""

@@ -28,12 +28,3 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal_name = signal.Signals(number).name
-
-    def check(self) -> None:
-        """Does nothing unless a signal came.
-
-        Raises:
-            Stopped: a signal came.
-        """
-        if self.signal_name is not None:
-            raise Stopped(f"stopped by {self.signal_name}")

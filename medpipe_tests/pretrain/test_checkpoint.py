@@ -20,11 +20,13 @@ from medpipe.pretrain.checkpoint import (
     STATE,
     WEIGHTS,
     CheckpointError,
+    checkpoint_folder,
     list_checkpoints,
     load_checkpoint,
     newest_checkpoint,
     read_state,
     verify_checkpoint,
+    write_checkpoint,
 )
 from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.dataset import StageData, batch_tensors
@@ -205,6 +207,21 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(
     assert newest_checkpoint(tmp_path, stage_digest=digest, warn=said.append) == good
     [warning] = said
     assert str(bad) in warning and "trying the one before" in warning
+
+
+def test_what_is_written_stays_and_what_was_passed_over_goes(training: Training, tmp_path: Path) -> None:
+    """Damaged checkpoints of later steps must not count as the newest ones."""
+    taken = []
+    for _ in range(4):
+        steps(training, 1)
+        taken.append((training.step, training.contents()))
+    for step, contents in taken:
+        write_checkpoint(tmp_path, contents, keep=4)
+        if step > taken[1][0]:
+            flip_a_byte(checkpoint_folder(tmp_path, step) / WEIGHTS)
+    again = write_checkpoint(tmp_path, taken[1][1], keep=1)
+    assert list_checkpoints(tmp_path) == [again]
+    verify_checkpoint(again)
 
 
 def test_all_damaged_is_an_error_and_no_fresh_start(training: Training, tmp_path: Path) -> None:

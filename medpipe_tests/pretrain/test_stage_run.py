@@ -22,7 +22,7 @@ from medpipe.pretrain.guard import RunLockedError, run_lock
 from medpipe.pretrain.launch import trainer_failure
 from medpipe.pretrain.plan import STAGES, Plan, builtin_plans, parse_plan
 from medpipe.pretrain.result import is_current, read_result
-from medpipe.pretrain.stage_run import ParentMissingError
+from medpipe.pretrain.stage_run import ParentMissingError, StageRun
 from medpipe.pretrain.stop import Stopped, StopRequest
 from medpipe.pretrain.training import NonFiniteError, Training
 from medpipe.tracking.spool import read_events
@@ -193,6 +193,59 @@ def test_stopped_while_measuring(own_corpus: Corpus, plan: Plan) -> None:
     before = digests(run.folder)
     stage_run(own_corpus, plan, "fast").run()
     assert digests(run.folder) == before
+
+
+def stop_in_the_second_batch_measured(run: StageRun) -> None:
+    """Runs until a signal comes in the middle of a measurement."""
+    batches = 0
+    original = StageRun._break_off
+
+    def break_off(self: StageRun, training: Training) -> None:
+        nonlocal batches
+        batches += 1
+        if batches == 2:
+            self.stop.signal_name = "SIGINT"
+        original(self, training)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StageRun, "_break_off", break_off)
+        with pytest.raises(Stopped, match="stopped by SIGINT"):
+            run.run()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_stopped_while_measuring_on_the_way(
+    own_corpus: Corpus, plan: Plan, times: int, tmp_path: Path
+) -> None:
+    """The step is saved, measured when the run goes on, and all ends as if nothing had happened."""
+    every = {"measure_every_steps": 9, "checkpoint_every_steps": 100, "keep_checkpoints": 4}
+    measured = plan.model_copy(update=every)
+    shutil.copytree(own_corpus.lake.root, tmp_path / "straight")
+    straight = stage_run(
+        Corpus(Lake(tmp_path / "straight"), own_corpus.snapshot, own_corpus.tokenizer, 0), measured, "fast"
+    )
+    straight.run()
+    for _ in range(times):
+        run = stage_run(own_corpus, measured, "fast")
+        stop_in_the_second_batch_measured(run)
+        assert [path.name for path in list_checkpoints(run.folder / "checkpoints")] == ["00000009"]
+        assert read_state(run.folder / "checkpoints" / "00000009").bits_per_byte == {}
+    run = stage_run(own_corpus, measured, "fast")
+    run.run()
+    assert digests(run.folder) == digests(straight.folder)
+    states = [
+        [
+            read_state(path).model_dump(exclude={"seconds"})
+            for path in list_checkpoints(folder / "checkpoints")
+        ]
+        for folder in (run.folder, straight.folder)
+    ]
+    assert states[0] == states[1]
+    assert [(state["step"], bool(state["bits_per_byte"])) for state in states[0]] == [
+        (9, True),
+        (18, True),
+        (20, False),
+    ]
 
 
 def test_nan_stops_and_names_the_batch(
