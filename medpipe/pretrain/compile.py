@@ -110,10 +110,9 @@ class CompiledPlan:
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        raise PlanError(
-            f"plan {self.plan.name}",
-            [f"stage {name} is taken over from the run that start_from names, but its folder is gone"],
-        )
+        gone = f"stage {name} is taken over from the run that start_from names, but its folder is gone; "
+        fix = "bring it back, or materialise only the stages that this plan trains itself"
+        raise PlanError(f"plan {self.plan.name}", [gone + fix])
 
     def parent(self, name: str) -> CompiledStage | None:
         """The stage before; None for the first."""

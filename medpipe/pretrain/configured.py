@@ -1,6 +1,7 @@
 """The plan that an installation trains: the file that its settings name, from where they let it start.
 
-`start_from` in the settings stands for the plan's own: the same file serves the first run and each refresh.
+`start_from` in the settings stands for what the plan's own names: the same file serves the first run and each
+refresh. Where the plan goes on from a run, too, its `stage` and `at` hold for the run of the settings.
 """
 
 from __future__ import annotations
@@ -50,4 +51,7 @@ def _values(settings: Settings) -> dict[str, Any]:
     values = plan_values(settings.plan)
     if not isinstance(values, dict):
         return values  # type: ignore[no-any-return] # refused with the fix when it is parsed
-    return {**values, "start_from": {"run": settings.start_from}}
+    own = values.get("start_from")
+    kept = own if isinstance(own, dict) and "model" not in own else {}
+    kept = {key: value for key, value in kept.items() if key not in ("run", "checkpoint")}
+    return {**values, "start_from": {**kept, "run": settings.start_from}}

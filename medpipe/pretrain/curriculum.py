@@ -13,6 +13,7 @@ from medpipe.lake.layout import Lake
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
 from medpipe.pretrain.plan import STAGES, Plan, PlanError
 from medpipe.pretrain.result import StageResult, read_result, stage_run_folder
+from medpipe.pretrain.start import first_trained_stage
 from medpipe.tokens.snapshot import CURRENT, CorpusSnapshot, read_snapshot
 
 PIN = "pinned.json"
@@ -53,13 +54,11 @@ def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
     Raises:
         PlanError: the plan does not fit the corpus, or a later stage runs before the first one.
     """
-    path = _pin_path(plan, lake)
-    if stage == STAGES[0] or plan.start_from is not None:
-        compiled = compile_plan(plan, read_snapshot(lake, CURRENT), lake)
-        if stage == STAGES[0] or (compiled.start is not None and compiled.start.at == stage):
-            write_json_atomically(path, {"snapshot": compiled.snapshot})
-            return compiled
-    return compile_as_pinned(plan, lake)
+    if stage not in (STAGES[0], first_trained_stage(plan, lake)):
+        return compile_as_pinned(plan, lake)
+    compiled = compile_plan(plan, read_snapshot(lake, CURRENT), lake)
+    write_json_atomically(_pin_path(plan, lake), {"snapshot": compiled.snapshot})
+    return compiled
 
 
 def pinned_snapshot(plan: Plan, lake: Lake) -> CorpusSnapshot:

@@ -100,7 +100,13 @@ def parent_checkpoint(compiled: CompiledPlan, stage: CompiledStage, lake: Lake) 
 
 def _start_checkpoint(start: Start) -> Path:
     """The checkpoint of an earlier run that the plan starts from, verified."""
-    manifest = verify_checkpoint(start.folder)
+    try:
+        manifest = verify_checkpoint(start.folder)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; bring it back, materialise pretrain/{start.stage_name} of the earlier run again to "
+            "restore it, or let start_from name another checkpoint"
+        ) from None
     if manifest.digest != start.content or read_state(start.folder).stage_digest != start.stage_digest:
         raise CheckpointError(
             f"checkpoint {start.folder} changed after the plan was compiled; run the plan again"

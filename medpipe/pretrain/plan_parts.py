@@ -6,11 +6,12 @@ digests of its stages, and with them its run folders.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from medpipe.records.kinds import Domain, Tier
 
@@ -20,6 +21,9 @@ STAGES: tuple[StageName, ...] = ("fast", "stable", "anneal", "converge")
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+_RUN = re.compile(rf"([a-z0-9][a-z0-9_-]*)(?:(?:/(?:{'|'.join(STAGES)}))?/([0-9a-f]{{32}}-[0-9]+))?")
 
 
 def is_unset(value: object) -> bool:
@@ -92,8 +96,9 @@ class StartFrom(Section):
     config.json, the tokenizer and safetensors. Its optimizer is fresh, so the first stage warms up."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """Commit of a hub model; a branch would move."""
-    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*(/[0-9a-f]{32}-[0-9]+)?$")] | None = None
-    """A curriculum that ran before, `name` or `name/<folder of a stage>`: the final checkpoint of its `stage`
+    run: str | None = None
+    """A curriculum that ran before, `name` or `name/<folder of a stage>` (`name/<stage>/<folder>`, as
+    `medpipe trace` prints runs, is the same): the final checkpoint of its `stage`
     with moments, step and token counts. What a refresh with new data goes on from."""
     stage: StageName = "stable"
     """The stage of `run`."""
@@ -102,6 +107,19 @@ class StartFrom(Section):
     at: StageName | None = None
     """First stage of this plan that is trained; those before it are taken over from the earlier run. The one
     behind the checkpoint's stage if unset; with `model` always `fast`."""
+
+    @field_validator("run", mode="after")
+    @classmethod
+    def _run_in_short(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        found = _RUN.fullmatch(value)
+        if found is None:
+            raise ValueError(
+                f"'{value}' names no run; write `name` (lower case, as the plan's name) or `name/<folder>`, "
+                "a stage's folder below runs/name/ in the lake, 32 hex digits and the seed"
+            )
+        return "/".join(part for part in found.groups() if part)
 
     @property
     def is_folder(self) -> bool:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from medpipe.lake.files import write_bytes_atomically, write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, read_manifest
-from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.guard import RunLockedError, run_lock
 from medpipe.pretrain.refusals import killed_in_words
 from medpipe.pretrain.run_folder import CHECKPOINTS, FAILURE, RESULT, RUNNING, SPOOL, STAGE
+
+if TYPE_CHECKING:
+    from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 
 __all__ = ["CHECKPOINTS", "FAILURE", "RESULT", "SPOOL", "STAGE", "ResultError", "StageResult"]
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from medpipe.lake.layout import Lake
-from medpipe.lake.manifest import ManifestError, read_manifest
+from medpipe.lake.manifest import Manifest, ManifestError, read_manifest
 from medpipe.pretrain.corpus import TokenizerInfo
-from medpipe.pretrain.plan import STAGES, ModelShape, Plan, StageName, StartFrom
+from medpipe.pretrain.earlier_run import StageFacts, StartError, chain_of, named_checkpoint, read_stage
+from medpipe.pretrain.plan import STAGES, ModelShape, Plan, PlanError, StageName, StartFrom
 from medpipe.pretrain.published_model import PublishedModelError, model_shape, read_published_model
-from medpipe.pretrain.run_folder import RESULT, STAGE
+from medpipe.pretrain.run_folder import STAGE
 from medpipe.pretrain.schedule import stage_fraction
 
 _STEPS = ("first_step", "steps", "sequences_per_step", "sequence_length")
@@ -74,10 +73,6 @@ class Start:
     """Passes that the earlier run has made over each shard, by the shard's key and what made them."""
 
 
-class _StartError(ValueError):
-    """One reason why a plan cannot go on from where it says."""
-
-
 def resolve_start(plan: Plan, lake: Lake, tokenizer: TokenizerInfo) -> tuple[Start | None, list[str]]:
     """Finds what a plan's `start_from` names; nothing is downloaded.
 
@@ -96,10 +91,25 @@ def resolve_start(plan: Plan, lake: Lake, tokenizer: TokenizerInfo) -> tuple[Sta
             start, problems = _published(plan, plan.start_from, lake, tokenizer)
         else:
             start, problems = _earlier_run(plan.start_from, lake, tokenizer)
-    except (_StartError, PublishedModelError) as error:
+    except (StartError, PublishedModelError) as error:
         return None, [f"start_from: {error}"]
     problems += _shape_problems(plan, start)
     return start, [f"start_from: {problem}" for problem in problems]
+
+
+def first_trained_stage(plan: Plan, lake: Lake) -> StageName:
+    """The first stage that a plan trains itself; no corpus is needed to know it.
+
+    Raises:
+        PlanError: `start_from` names no run that can be gone on from.
+    """
+    start = plan.start_from
+    if start is None or start.model is not None:
+        return STAGES[0]
+    try:
+        return _first_trained(start, read_stage(named_checkpoint(start, lake)[0]))
+    except StartError as error:
+        raise PlanError(f"plan {plan.name}", [f"start_from: {error}"]) from None
 
 
 def _shape_problems(plan: Plan, start: Start) -> Iterable[str]:
@@ -131,14 +141,14 @@ def _published(plan: Plan, start: StartFrom, lake: Lake, tokenizer: TokenizerInf
 
 
 def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tuple[Start, list[str]]:
-    folder, checkpoint = _checkpoint_of(start, lake)
-    stage = _read_stage(folder)
+    folder, checkpoint = named_checkpoint(start, lake)
+    stage = read_stage(folder)
     try:
         manifest = read_manifest(checkpoint)
     except ManifestError as error:
-        raise _StartError(f"{checkpoint} is no checkpoint ({error})") from None
-    if manifest.recipe.inputs.get("stage") != stage["digest"]:
-        raise _StartError(f"{checkpoint} was not written by the stage of {folder / STAGE}; name another one")
+        raise StartError(f"{checkpoint} is no checkpoint ({error})") from None
+    if manifest.recipe.inputs.get("stage") != stage.digest:
+        raise StartError(f"{checkpoint} was not written by the stage of {folder / STAGE}; name another one")
     problems = []
     trained_with = manifest.recipe.inputs.get("tokenizer")
     if trained_with != tokenizer.digest:
@@ -146,14 +156,8 @@ def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tupl
             f"{checkpoint} was trained with tokenizer {trained_with}, the snapshot has {tokenizer.digest}; a "
             "refresh keeps the tokenizer: materialise the shards with the earlier one"
         )
-    position = STAGES.index(stage["stage"])
-    at: StageName | None = start.at or (STAGES[position + 1] if position + 1 < len(STAGES) else None)
-    if at is None or STAGES.index(at) > position + 1:
-        raise _StartError(
-            f"the checkpoint is of stage {stage['stage']}; set `at` to one of "
-            f"{', '.join(STAGES[: position + 2])}"
-        )
-    step, chain = int(manifest.facts["step"]), _chain(folder, stage)
+    at = _first_trained(start, stage)
+    step, chain = _step_of(manifest, checkpoint), chain_of(folder, stage)
     shape, vocabulary_size = model_shape(checkpoint)
     return (
         Start(
@@ -164,102 +168,59 @@ def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tupl
             vocabulary_size=vocabulary_size,
             is_published=False,
             run=f"{folder.parent.name}/{folder.name}",
-            stage_name=stage["stage"],
-            stage_digest=stage["digest"],
-            snapshot=stage["snapshot"],
+            stage_name=stage.stage,
+            stage_digest=stage.digest,
+            snapshot=stage.snapshot,
             step=step,
             rate=_rate_at(stage, step, folder),
             taken=tuple(
-                _taken(path, facts)
-                for path, facts in chain
-                if STAGES.index(facts["stage"]) < STAGES.index(at)
+                _taken(path, facts) for path, facts in chain if STAGES.index(facts.stage) < STAGES.index(at)
             ),
             behind=_behind(chain, step),
-            begun_published="start_from" in chain[0][1] and "parent_run" not in chain[0][1],
+            begun_published=chain[0][1].start_from is not None and chain[0][1].parent_run is None,
             read=_epochs_read(chain, step),
         ),
         problems,
     )
 
 
-def _checkpoint_of(start: StartFrom, lake: Lake) -> tuple[Path, Path]:
-    """Run folder and checkpoint."""
-    if start.checkpoint is not None:
-        checkpoint = Path.cwd() / start.checkpoint.expanduser()
-        folder = checkpoint.parent.parent
-        if not (folder / STAGE).is_file():
-            raise _StartError(
-                f"{checkpoint} lies in no run folder ({folder / STAGE} is missing); name it there"
-            )
-        return folder, checkpoint
-    curriculum, _, name = (start.run or "").partition("/")
-    if name:
-        folder = lake.runs(curriculum) / name
-        if not (folder / RESULT).is_file():
-            raise _StartError(f"{folder} holds no finished stage; finish that run first")
-    else:
-        folder = _only_run(lake.runs(curriculum), start.stage)
-    return folder, folder / str(orjson.loads((folder / RESULT).read_bytes())["checkpoint"])
-
-
-def _only_run(runs: Path, stage: str) -> Path:
-    """The one run folder with this stage from a curriculum's own beginning.
-
-    Those that were themselves started from elsewhere do not count: else a refresh of a stage would make its
-    own plan ambiguous.
-    """
-    found = []
-    for path in sorted(runs.glob(f"*/{RESULT}")):
-        facts = _read_stage(path.parent)
-        if facts["stage"] == stage and not facts["plan"].get("start_from"):
-            found.append(path.parent)
-    if not found:
-        raise _StartError(
-            f"no finished stage {stage} in {runs}; run that curriculum first, or correct the name"
+def _first_trained(start: StartFrom, stage: StageFacts) -> StageName:
+    position = STAGES.index(stage.stage)
+    at: StageName | None = start.at or (STAGES[position + 1] if position + 1 < len(STAGES) else None)
+    if at is None or STAGES.index(at) > position + 1:
+        raise StartError(
+            f"the checkpoint is of stage {stage.stage}; set `at` to one of "
+            f"{', '.join(STAGES[: position + 2])}"
         )
-    if len(found) > 1:
-        names = ", ".join(
-            f"{runs.name}/{path.name} (snapshot {_read_stage(path)['snapshot']})" for path in found
-        )
-        raise _StartError(f"{runs.name} has trained stage {stage} more than once; set run to one of {names}")
-    return found[0]
+    return at
 
 
-def _read_stage(folder: Path) -> dict[str, Any]:
-    try:
-        facts: dict[str, Any] = orjson.loads((folder / STAGE).read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise _StartError(f"{folder / STAGE} cannot be read ({error}); that folder is no whole run") from None
-    return facts
+def _step_of(manifest: Manifest, checkpoint: Path) -> int:
+    step = manifest.facts.get("step")
+    if not isinstance(step, int):
+        raise StartError(f"the manifest of {checkpoint} names no step; name another checkpoint")
+    return step
 
 
-def _rate_at(stage: dict[str, Any], step: int, folder: Path) -> float:
+def _rate_at(stage: StageFacts, step: int, folder: Path) -> float:
     """Learning rate of an earlier run after a global step of one of its stages."""
     try:
-        plan = Plan.model_validate(stage["plan"])
+        plan = Plan.model_validate(stage.plan)
     except ValidationError as error:
-        raise _StartError(
+        raise StartError(
             f"the plan in {folder / STAGE} cannot be read ({error.error_count()} mistakes)"
         ) from None
-    tokens = (step - int(stage["first_step"])) * plan.tokens_per_step
-    return plan.optimizer.peak_learning_rate * stage_fraction(plan, stage["stage"], tokens)
+    tokens = (step - stage.first_step) * plan.tokens_per_step
+    return plan.optimizer.peak_learning_rate * stage_fraction(plan, stage.stage, tokens)
 
 
-def _chain(folder: Path, stage: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
-    """Run folder and facts of the stages before one, as far as they are still there, and of itself."""
-    seed = folder.name.rpartition("-")[2]
-    before = folder.parents[1] / stage.get("parent_run", f"{folder.parent.name}/{stage['parent']}-{seed}")
-    earlier = _chain(before, _read_stage(before)) if (before / STAGE).is_file() else []
-    return [*earlier, (folder, stage)]
-
-
-def _taken(folder: Path, stage: dict[str, Any]) -> TakenStage:
-    facts = {name: int(stage[name]) for name in _STEPS}
+def _taken(folder: Path, stage: StageFacts) -> TakenStage:
+    facts = {name: getattr(stage, name) for name in _STEPS}
     run = f"{folder.parent.name}/{folder.name}"
-    return TakenStage(name=stage["stage"], digest=stage["digest"], parent=stage["parent"], run=run, **facts)
+    return TakenStage(name=stage.stage, digest=stage.digest, parent=stage.parent, run=run, **facts)
 
 
-def _behind(chain: list[tuple[Path, dict[str, Any]]], step: int) -> tuple[TakenStage, ...]:
+def _behind(chain: list[tuple[Path, StageFacts]], step: int) -> tuple[TakenStage, ...]:
     """The stages of a chain with the steps that lie on the way to a global step."""
     stages = [_taken(folder, facts) for folder, facts in chain]
     ends = [*(stage.first_step for stage in stages[1:]), step]
@@ -269,14 +230,14 @@ def _behind(chain: list[tuple[Path, dict[str, Any]]], step: int) -> tuple[TakenS
     )
 
 
-def _epochs_read(chain: list[tuple[Path, dict[str, Any]]], step: int) -> dict[str, dict[str, float]]:
+def _epochs_read(chain: list[tuple[Path, StageFacts]], step: int) -> dict[str, dict[str, float]]:
     """Passes over each shard in the stages of a chain, the last one up to a global step."""
     read: dict[str, dict[str, float]] = {}
     for _, stage in chain:
-        done = min(1.0, (step - int(stage["first_step"])) / int(stage["steps"]))
-        for component in stage["components"]:
-            for key in component["shards"]:
+        done = min(1.0, (step - stage.first_step) / stage.steps)
+        for component in stage.components:
+            for key in component.shards:
                 passes = read.setdefault(key, {})
-                name = f"{stage['stage']} of the earlier run"
-                passes[name] = passes.get(name, 0.0) + done * float(component["epochs"])
+                name = f"{stage.stage} of the earlier run"
+                passes[name] = passes.get(name, 0.0) + done * component.epochs
     return read

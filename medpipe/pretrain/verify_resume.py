@@ -36,8 +36,8 @@ _WORKER = "medpipe.pretrain.worker"
 News = Callable[[str], None]
 
 
-class VerifyError(RuntimeError):
-    """A trainer did not do what it was started for; its own words are in the message."""
+class VerifyError(ValueError):
+    """No stage is to be trained, or a trainer did not do what it was started for and is quoted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def verify_resume(
 
     Raises:
         PlanError: the plan does not fit the corpus.
-        VerifyError: a trainer failed.
+        VerifyError: a trainer failed, or all stages as far as `until` are taken over.
     """
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     draw = random.Random(seed)
@@ -90,12 +90,18 @@ def verify_resume(
         name: plan.model_copy(update={"name": f"verify-{plan.name}-{name}"}) for name in (STRAIGHT, KILLED)
     }
     compiled = {name: compile_plan(each, snapshot, lake) for name, each in runs.items()}
+    as_far_as = STAGES[: STAGES.index(until) + 1]
+    own = [each.name for each in compiled[STRAIGHT].stages if each.taken_from is None]
+    to_train = [stage for stage in as_far_as if stage in own]
+    if not to_train:
+        raise VerifyError(
+            f"all stages up to {until} are taken over from an earlier run; choose a later one: "
+            f"{', '.join(own)}"
+        )
     for each in runs.values():
         shutil.rmtree(lake.runs(each.name), ignore_errors=True)
     comparisons = []
-    for stage in STAGES[: STAGES.index(until) + 1]:
-        if compiled[STRAIGHT].stage(stage).taken_from is not None:
-            continue
+    for stage in to_train:
         say(f"{stage}: straight through")
         _train(lake, runs[STRAIGHT], snapshot, stage)
         points = list(_kill_points(compiled[KILLED], stage, draw))

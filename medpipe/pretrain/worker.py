@@ -50,10 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             snapshot = read_snapshot(lake, options.snapshot)
             compiled = compile_plan(load_plan(options.plan), snapshot, lake)
+            folder = stage_run_folder(lake, compiled, options.stage)
         except (PlanError, ManifestError, SnapshotError) as error:
             progress(f"error: {error}")
             return 1
-        return _train(compiled, options.stage, snapshot, lake, progress, stop)
+        return _train(compiled, options.stage, snapshot, lake, folder, progress, stop)
 
 
 def _train(
@@ -61,6 +62,7 @@ def _train(
     stage: str,
     snapshot: CorpusSnapshot,
     lake: Lake,
+    folder: Path,
     progress: Progress,
     stop: StopRequest,
 ) -> int:
@@ -85,7 +87,6 @@ def _train(
         SpoolError,
         StrategyError,
     )
-    folder = stage_run_folder(lake, compiled, stage)
     try:
         with joined_ranks() as ranks:
             StageRun(

@@ -384,3 +384,113 @@ def test_a_refresh_pins_the_newest_snapshot_where_it_begins(run_before: Corpus, 
     write_snapshot(run_before.lake, run_before.snapshot)
     assert compile_pinned(plan, run_before.lake, stage="converge").snapshot == newer.name
     assert read_snapshot(run_before.lake).name == run_before.snapshot.name
+
+
+def test_a_later_stage_does_not_look_at_a_newer_snapshot(run_before: Corpus, tmp_path: Path) -> None:
+    """A corpus that came while a refresh trains may not fit it; the refresh keeps to its own."""
+    from medpipe_tests.pretrain.corpus import build_corpus
+
+    plan = plan_from(REFRESH)
+    pinned = compile_pinned(plan, run_before.lake, stage="anneal")
+    other = build_corpus(tmp_path / "other", vocabulary_size=380)
+    for room in ("tokenizer", "shards"):
+        shutil.copytree(other.lake.root / room, run_before.lake.root / room, dirs_exist_ok=True)
+    write_snapshot(run_before.lake, other.snapshot)
+    for stage in ("stable", "converge"):
+        assert compile_pinned(plan, run_before.lake, stage=stage).snapshot == pinned.snapshot
+    with pytest.raises(PlanError, match="a refresh keeps the tokenizer"):
+        compile_pinned(plan, run_before.lake, stage="anneal")
+
+
+def folder_of(corpus: Corpus, stage: str) -> Path:
+    paths = (corpus.lake.root / "runs" / "tiny").glob("*/stage.json")
+    return next(path.parent for path in paths if json.loads(path.read_text())["stage"] == stage)
+
+
+@pytest.mark.parametrize("content", [b'{"a":', b"{}", b"[]"])
+@pytest.mark.parametrize("where", ["stable/result.json", "stable/stage.json", "fast/stage.json"])
+def test_a_damaged_earlier_run_is_refused_with_the_fix(
+    run_before: Corpus, where: str, content: bytes
+) -> None:
+    stage, name = where.split("/")
+    path = folder_of(run_before, stage) / name
+    path.write_bytes(content)
+    text = problems_of(run_before, REFRESH)
+    assert f"start_from: {path} cannot be read" in text
+    assert "remove" in text and "again" in text and "last checkpoint" in text
+
+
+def test_facts_that_are_missing_in_an_earlier_run_are_named(run_before: Corpus) -> None:
+    stable = folder_of(run_before, "stable")
+    path = stable / "stage.json"
+    before = path.read_bytes()
+    path.write_text(json.dumps({k: v for k, v in json.loads(before).items() if k != "first_step"}))
+    assert "wrong or missing: first_step" in problems_of(run_before, REFRESH)
+    with pytest.raises(PlanError, match="first_step"):
+        compile_pinned(plan_from(REFRESH), run_before.lake, stage="converge")
+    path.write_bytes(before)
+    manifest = max(stable.glob("checkpoints/*")) / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"facts": {}}))
+    assert "names no step; name another checkpoint" in problems_of(run_before, REFRESH)
+
+
+def test_a_damaged_start_checkpoint_names_the_fix(run_before: Corpus) -> None:
+    run = stage_run(run_before, plan_from(REFRESH, name="refreshed"), "anneal")
+    assert run.compiled.start is not None
+    (run.compiled.start.folder / WEIGHTS).write_bytes(b"")
+    with pytest.raises(CheckpointError, match="materialise pretrain/stable of the earlier run again"):
+        run.run()
+
+
+def test_a_stage_whose_folder_is_gone_is_refused_in_words(
+    run_before: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from medpipe.pretrain import worker
+
+    shutil.rmtree(folder_of(run_before, "fast"))
+    path = tmp_path / "plan.yaml"
+    values = yaml.safe_load(builtin_plans()["tiny"].read_text())
+    path.write_text(yaml.safe_dump(values | {"start_from": REFRESH}))
+    options = {"lake": run_before.lake.root, "plan": path, "snapshot": run_before.snapshot.name}
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    assert worker.main([*arguments, "--stage=fast"]) == 1
+    said = capsys.readouterr().err
+    assert "error:" in said and "its folder is gone; bring it back, or" in said
+
+
+@pytest.mark.parametrize("run", ["Tiny", "tiny/stable", "tiny/noon/" + "0" * 32 + "-7", "../tiny"])
+def test_a_name_that_is_no_run_is_told_the_form(run: str) -> None:
+    with pytest.raises(PlanError, match=r"names no run; write `name` .* or `name/<folder>`"):
+        plan_from({"run": run})
+
+
+def test_a_run_as_trace_prints_it_is_the_same_run() -> None:
+    folder = "0" * 32 + "-7"
+    assert plan_from({"run": f"tiny/stable/{folder}"}) == plan_from({"run": f"tiny/{folder}"})
+
+
+def test_the_setting_keeps_stage_and_at_of_the_plan(tmp_path: Path) -> None:
+    from medpipe.pretrain.configured import configured_plan
+    from medpipe.settings import Settings
+
+    values = yaml.safe_load(builtin_plans()["tiny"].read_text())
+    path = tmp_path / "plan.yaml"
+    settings = Settings(home=tmp_path, plan=str(path), start_from="newer")
+    path.write_text(yaml.safe_dump(values | {"start_from": {"run": "tiny", "stage": "fast", "at": "fast"}}))
+    start = configured_plan(settings).start_from
+    assert start is not None and (start.run, start.stage, start.at) == ("newer", "fast", "fast")
+    path.write_text(yaml.safe_dump(values | {"start_from": {"checkpoint": "a/b/c", "at": "stable"}}))
+    start = configured_plan(settings).start_from
+    assert start is not None and (start.run, start.checkpoint, start.at) == ("newer", None, "stable")
+    del values["model"]
+    path.write_text(yaml.safe_dump(values | {"start_from": {"model": "./m", "at": "fast"}}))
+    start = configured_plan(settings).start_from
+    assert start is not None and (start.run, start.model, start.at) == ("newer", None, None)
+
+
+def test_nothing_to_compare_is_said(run_before: Corpus) -> None:
+    from medpipe.pretrain.verify_resume import VerifyError, verify_resume
+
+    with pytest.raises(VerifyError, match=r"all stages up to stable are taken over.*: anneal, converge"):
+        verify_resume(plan_from(REFRESH), run_before.snapshot, run_before.lake, until="stable")
+    assert issubclass(VerifyError, ValueError)  # the command line says these in one line
