@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,8 @@ class Exposure:
     checkpoints: tuple[int, ...] = ()
     """All checkpoints on the disk that have."""
     goes_on_from: tuple[str, ...] = ()
-    """Runs before this one, whose last weights it went on from, that had read it: then all of its checkpoints
-    have."""
+    """Runs before this one, whose weights it went on from, that had read it by then: then all of its
+    checkpoints have."""
     unknown: str | None = None
     """Why nothing exact can be said, where it cannot."""
 
@@ -92,32 +93,48 @@ def exposures(
     """What each run read of some documents, or went on from.
 
     Args:
-        runs: the runs of a lake, a stage before those that go on from it.
+        runs: runs of a lake, in any order; of a run that is not among them nothing is known.
         places: the documents, in all shards that still hold them; with a `passage` only its tokens count.
         sources: the documents' sources: of a run that trained on shards of theirs which are gone nothing is
             known.
 
     Returns:
-        One entry a run that reads any of it or may have, in order.
+        One entry a run that reads any of it or may have, in the order of the runs.
     """
     by_shard: defaultdict[str, list[Place]] = defaultdict(list)
     for place in places:
         by_shard[place.shard].append(place)
     found: dict[Path, Exposure] = {}
-    for run in runs:
-        read = _read(run, by_shard, sources)
-        exposure = _exposure(run, read)
+    for run in _parents_first(runs):
+        exposure = _exposure(run, _read(run, by_shard, sources))
         parent = found.get(run.parent_folder) if run.parent_folder else None
-        if parent is not None and parent.is_concerned:
-            own = (parent.run,) if parent.steps or parent.unknown else ()
+        if parent is not None and (before := _behind_the_start(run, parent)):
             exposure = replace(
                 exposure,
-                goes_on_from=(*parent.goes_on_from, *own),
+                goes_on_from=before,
                 first_checkpoint=min(run.checkpoints, default=None),
                 checkpoints=run.checkpoints,
             )
         found[run.folder] = exposure
-    return [each for each in found.values() if each.is_concerned]
+    return [each for run in runs if (each := found[run.folder]).is_concerned]
+
+
+def _parents_first(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
+    """The runs, each behind the one it goes on from, which another curriculum may have trained."""
+    by_folder = {run.folder: run for run in runs}
+    parents = {run.folder: [run.parent_folder] if run.parent_folder else [] for run in runs}
+    order = TopologicalSorter(parents).static_order()
+    return [by_folder[folder] for folder in order if folder in by_folder]
+
+
+def _behind_the_start(run: RecordedRun, parent: Exposure) -> tuple[str, ...]:
+    """The runs that had read it when the run took over its parent's weights.
+
+    Those may be of a checkpoint before the parent's end: what the parent read later is no part of them.
+    """
+    start = int(run.facts["first_step"])
+    has_read = parent.unknown is not None or any(step <= start for step in parent.steps)
+    return (*parent.goes_on_from, *((parent.run,) if has_read else ()))
 
 
 def _read(run: RecordedRun, by_shard: dict[str, list[Place]], sources: Collection[str]) -> _Read:

@@ -169,7 +169,7 @@ def _find_id(stages: Stages, record_id: str) -> tuple[Found, str]:
 
 
 def _with_parents(runs: Sequence[RecordedRun], lake: Lake) -> list[RecordedRun]:
-    """The runs and all that they go on from, a stage before those behind it."""
+    """The runs and all that they go on from, by curriculum and first step."""
     everything = {run.folder: run for run in list_runs(lake)}
     chosen = {}
     for run in runs:

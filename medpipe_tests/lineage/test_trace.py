@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medpipe.lineage.passages import EXACT, FOLDED, find_in, matching_rows
+from medpipe.lineage.planning import plan_withdrawal
 from medpipe.lineage.stages import LineageError
 from medpipe.lineage.step import documents_of_step
 from medpipe.lineage.trace import Trace, TraceOptions, trace
@@ -96,6 +97,36 @@ def test_the_steps_of_runs_are_those_of_a_log(built: World) -> None:
     assert fast.first_checkpoint == min(step for step in (10, 40) if step >= min(expected))
     assert stable.steps == () and stable.goes_on_from == (fast.run,)
     assert stable.checkpoints == (50,)
+
+
+def test_a_run_that_began_in_another_curriculum_has_its_lineage(world: World) -> None:
+    fast = find_run(world.lake, "tiny/fast")
+    snapshot = read_snapshot(world.lake)
+    branch = world.next_run(snapshot, fast.folder, name="anneal", curriculum="aaa")
+    last = world.next_run(snapshot, branch, first=50, name="converge", curriculum="aaa")
+    names = [run.name for run in list_runs(world.lake)]
+    assert names.index(fast.name) > 1, "its name sorts behind those that go on from it"
+    begun = {run.folder: run for run in asked(world, PASSAGE).records[0].runs}
+    for folder, checkpoint in ((branch, 50), (last, 60)):
+        assert begun[str(folder)].goes_on_from == (fast.name,)
+        assert begun[str(folder)].checkpoints == (checkpoint,)
+    asked_for = asked(world, PASSAGE, run="aaa/converge").records[0]
+    assert [run.run.split("/")[1] for run in asked_for.runs] == ["anneal", "converge", "fast"]
+    withdrawn = plan_withdrawal(world.lake, ids=[world.record(SECRET)])
+    assert {run.folder for run in withdrawn.runs if run.goes_on_from} >= {str(branch), str(last)}
+
+
+def test_what_a_run_read_behind_the_start_of_another_is_not_in_its_weights(world: World) -> None:
+    fast = find_run(world.lake, "tiny/fast")
+    steps = asked(world, PASSAGE, run="tiny/fast").records[0].runs[0].steps
+    snapshot = read_snapshot(world.lake)
+    before = world.next_run(snapshot, fast.folder, first=steps[0] - 1, name="anneal", curriculum="zzy")
+    # Its own end lies behind the steps that read it: along a chain the first start counts.
+    longer = world.next_run(snapshot, before, first=steps[0] + 9, name="converge", curriculum="zzy")
+    after = world.next_run(snapshot, fast.folder, first=steps[0], name="anneal", curriculum="zzz")
+    found = {run.folder for run in asked(world, PASSAGE).records[0].runs}
+    assert {str(fast.folder), str(after)} <= found
+    assert not {str(before), str(longer)} & found
 
 
 def test_one_run_can_be_asked_for(built: World) -> None:

@@ -146,9 +146,11 @@ class World:
         first: int,
         steps: int,
         checkpoints: Iterable[int],
+        curriculum: str = "tiny",
+        parent_run: str | None = None,
     ) -> Path:
         digest = f"{name:0<32}"[:32]
-        folder = self.lake.runs("tiny") / f"{digest}-5"
+        folder = self.lake.runs(curriculum) / f"{digest}-5"
         facts: dict[str, Any] = {
             "stage": name,
             "digest": digest,
@@ -161,14 +163,23 @@ class World:
             "tokenizer": snapshot.tokenizer.digest,
             "components": [{"label": "disease", "samples": 4 * steps, "shards": keys}],
             "plan": {"seed": 5},
+            **({} if parent_run is None else {"parent_run": parent_run}),
         }
         write_json_atomically(folder / STAGE, facts)
         for step in checkpoints:
             (folder / "checkpoints" / f"{step:08d}").mkdir(parents=True)
         return folder
 
-    def next_run(self, snapshot: CorpusSnapshot, before: Path, *, first: int = 40) -> Path:
-        """A second stage on shards of `tcm` that goes on from another."""
+    def next_run(
+        self,
+        snapshot: CorpusSnapshot,
+        before: Path,
+        *,
+        first: int = 40,
+        name: str = "stable",
+        curriculum: str = "tiny",
+    ) -> Path:
+        """A stage on shards of `tcm` that goes on from another; in another curriculum it began with it."""
         datasets = self.shard_sets(snapshot)
         keys = [
             f"tcm/third/{datasets['tcm', 'third'].digest}/{shard['name']}"
@@ -176,7 +187,10 @@ class World:
             if shard["split"] == "train"
         ]
         parent = before.name.removesuffix("-5")
-        return self._stage("stable", parent, keys, snapshot, first, 10, (50,))
+        elsewhere = None if before.parent.name == curriculum else f"{before.parent.name}/{before.name}"
+        return self._stage(
+            name, parent, keys, snapshot, first, 10, (first + 10,), curriculum, parent_run=elsewhere
+        )
 
     def holds(self, text: str, where: Path | None = None) -> list[str]:
         """Files below a folder of the lake that hold a text: as UTF-8, in Parquet, or as tokens."""
