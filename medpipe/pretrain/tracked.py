@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,8 +110,17 @@ def track_compiled(
             folder / SPOOL,
             lambda: begin_stage(settings, curriculum=curriculum, stage=facts, dagster=dagster),
             run_folder=folder,
+            last_step=_last_step(compiled, stage),
         ),
     )
+
+
+def _last_step(compiled: CompiledPlan, stage: str) -> int | None:
+    """Global step behind which a stage that was taken over is another branch; None for an own stage."""
+    for taken, behind in itertools.pairwise(compiled.stages):
+        if taken.name == stage and taken.taken_from is not None:
+            return behind.first_step
+    return None
 
 
 def _curriculum_facts(compiled: CompiledPlan, plan_file: Path, lake: Lake) -> CurriculumFacts:

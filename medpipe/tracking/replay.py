@@ -46,6 +46,7 @@ class SpoolReplay:
         runs: StageRuns | Callable[[], StageRuns],
         *,
         run_folder: Path | None = None,
+        last_step: int | None = None,
     ) -> None:
         """Prepares a replay; nothing is read or sent yet.
 
@@ -55,10 +56,13 @@ class SpoolReplay:
             runs: the stage's runs, or the call that begins them (`lambda: begin_stage(…)`), which is then
                 repeated until MLflow answers.
             run_folder: folder that the checkpoints' paths are relative to; the spool's if None.
+            last_step: events of later steps are left out: the curriculum left the run that wrote the spool
+                there, and goes on in another. All are sent if None.
         """
         self._settings = settings
         self._spool = spool
         self._folder = run_folder or spool.parent
+        self._last_step = last_step
         self._begin = runs if callable(runs) else None
         self.runs: StageRuns | None = None if callable(runs) else runs
         """The stage's runs once MLflow has answered."""
@@ -80,7 +84,8 @@ class SpoolReplay:
     def pending(self) -> int:
         """Events that MLflow does not have yet, checkpoints not uploaded yet included."""
         offset = self._offset if self._is_same_file() else 0
-        return len(self._uploads) + sum(1 for _ in read_events(self._spool, after=offset))
+        waiting = sum(self._counts(event) for event in read_events(self._spool, after=offset))
+        return len(self._uploads) + waiting
 
     def poll(self) -> bool:
         """Sends what is new.
@@ -122,10 +127,16 @@ class SpoolReplay:
         inode, size = _stat(self._spool)
         return inode == self._inode and size >= self._offset
 
+    def _counts(self, event: Event) -> bool:
+        return self._last_step is None or event.step <= self._last_step
+
     def _send_metrics(self, mlflow: MlflowClient, runs: StageRuns) -> None:
         batches: dict[str, list[Metric]] = {runs.parent_run_id: [], runs.stage_run_id: []}
         offset = self._offset
         for event in read_events(self._spool, after=self._offset):
+            if not self._counts(event):
+                offset = event.end
+                continue
             model_id = self._open_checkpoint(mlflow, runs, event) if event.kind == "checkpoint" else None
             fresh = {run_id: self._new_metrics(event, run_id) for run_id in batches}
             if any(len(batches[run_id]) + len(fresh[run_id]) > BATCH for run_id in batches):

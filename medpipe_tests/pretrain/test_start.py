@@ -21,8 +21,12 @@ from medpipe.pretrain.curriculum import compile_pinned, finished_stages
 from medpipe.pretrain.model import Compute, first_model
 from medpipe.pretrain.plan import STAGES, Plan, PlanError, Precision, builtin_plans, parse_plan
 from medpipe.pretrain.published_model import PublishedModelError, fetch_model, tokenizer_config
-from medpipe.pretrain.result import is_current
+from medpipe.pretrain.result import SPOOL, is_current
+from medpipe.pretrain.tracked import track_compiled
+from medpipe.settings import Settings
 from medpipe.tokens.snapshot import read_snapshot, write_snapshot
+from medpipe.tracking.spool import read_events
+from medpipe.tracking.store import client
 from medpipe_tests.pretrain.conftest import stage_run
 from medpipe_tests.pretrain.corpus import Corpus
 
@@ -314,6 +318,35 @@ def test_a_checkpoint_before_the_end_of_a_stage(run_before: Corpus) -> None:
     assert compiled.start is not None and compiled.start.step == 36
     assert compiled.stage("anneal").first_step == 36
     assert stage_run(run_before, plan_from({"checkpoint": str(folder)}, name="branch"), "anneal").run()
+
+
+def test_mlflow_has_the_losses_of_the_branch_and_not_of_what_it_left(
+    run_before: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = next(p for p in (run_before.lake.root / "runs" / "tiny").glob("*/checkpoints/00000036"))
+    plan = plan_from({"checkpoint": str(folder), "at": "anneal"}, name="branch")
+    run = stage_run(run_before, plan, "anneal")
+    run.run()
+    plan_file = tmp_path / "plan.yaml"
+    plan_file.write_text(yaml.safe_dump(plan.model_dump(mode="json")))
+    settings = Settings(home=tmp_path / "home")
+    for name in ("fast", "stable", "anneal"):
+        tracked = track_compiled(
+            run.compiled, name, plan_file=plan_file, settings=settings, lake=run_before.lake
+        )
+        assert tracked.replay.poll(), tracked.replay.last_error
+    runs = tracked.replay.runs
+    assert runs is not None
+    logged = client(settings).get_metric_history(runs.parent_run_id, "train/loss")
+    expected = {
+        event.step: event.values["train/loss"]
+        for path, last in ((folder.parents[1] / SPOOL, 36), (run.folder / SPOOL, 1000))
+        for event in read_events(path)
+        if event.kind == "metrics" and event.step <= last
+    }
+    assert max(expected) > 40
+    assert {point.step: point.value for point in logged if point.step > 20} == expected
 
 
 def test_starts_that_do_not_fit(run_before: Corpus, tmp_path: Path) -> None:

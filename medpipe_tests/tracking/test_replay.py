@@ -93,6 +93,25 @@ def test_a_trainer_that_resumes_doubles_nothing(
         assert points(mlflow, run_id) == expected(range(1, 13))
 
 
+def test_a_stage_that_was_left_before_its_end_goes_on_in_another_run(
+    settings: Settings, mlflow: MlflowClient, tmp_path: Path
+) -> None:
+    taken = begin_stage(settings, curriculum=curriculum(), stage=stage("stable", complete=True))
+    own = begin_stage(settings, curriculum=curriculum(), stage=stage("anneal"))
+    with Spool(tmp_path / "taken.jsonl") as earlier, Spool(tmp_path / "own.jsonl") as later:
+        train(earlier, range(1, 11))
+        for step in range(7, 10):
+            later.metrics({"train/loss": 100.0 + step}, step=step, tokens=100 * step)
+    replay = SpoolReplay(settings, earlier.path, taken, last_step=6)
+    assert replay.pending == 6
+    assert replay.poll() and replay.pending == 0
+    assert SpoolReplay(settings, later.path, own).poll()
+    branch = [(step, 100.0 + step) for step in range(7, 10)]
+    assert points(mlflow, taken.parent_run_id) == expected(range(1, 7)) + branch
+    assert points(mlflow, taken.stage_run_id) == expected(range(1, 7))
+    assert points(mlflow, own.stage_run_id) == branch
+
+
 def test_a_stage_that_lagged_behind_fills_its_gap_in_the_parent(
     settings: Settings, mlflow: MlflowClient, tmp_path: Path
 ) -> None:
