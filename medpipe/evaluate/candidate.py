@@ -25,8 +25,8 @@ class Candidate:
     """Its folder, from the lake's root."""
     bits_per_byte: Mapping[str, float]
     """`all`, each domain, and `<domain>/<language>`; what is not finite is left out."""
-    measured_on: str
-    """Digest of held-out text and measure."""
+    measured_on: str | None
+    """Digest of held-out text and measure, as noted with the figures; None where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,9 @@ class Incumbent:
     """Of its checkpoint; None of a version that somebody else registered."""
     bits_per_byte: float | None
     """On the candidate's held-out text; None where it could not be measured on it."""
+    floor: float | None = None
+    """The fewest bits per byte of it and the versions whose place it took, on the same text; None where
+    nothing was noted."""
     how: str
     """How its bits per byte came about, or why there are none."""
 
@@ -50,14 +53,13 @@ class Finding:
     text: str
 
 
-def best_candidate(matrix: pl.DataFrame, *, measured_on: str) -> Candidate:
+def best_candidate(matrix: pl.DataFrame) -> Candidate:
     """The checkpoint with the fewest bits per byte over all held-out text of those still on the disk.
 
     Among equals the later one. A checkpoint that is not finite comes last.
 
     Args:
         matrix: from `bits_per_byte_matrix`.
-        measured_on: digest of the text and measure that the matrix is of.
 
     Raises:
         MatrixError: no measured checkpoint is on the disk.
@@ -76,7 +78,7 @@ def best_candidate(matrix: pl.DataFrame, *, measured_on: str) -> Candidate:
         digest=row["digest"],
         path=Path(row["path"]),
         bits_per_byte={name: row[name] for name in measures_of(matrix) if row[name] is not None},
-        measured_on=measured_on,
+        measured_on=row["measured_on"],
     )
 
 
@@ -119,6 +121,9 @@ def is_current(candidate: Candidate, *, held_out: str) -> Finding:
 def is_not_worse(candidate: Candidate, incumbent: Incumbent | None, *, tolerance: float) -> Finding:
     """Whether it is at most a little worse than the version that bears the alias, on the same windows.
 
+    On one held-out text the tolerance counts from the best version so far: a row of versions that are each a
+    little worse than the one before may not lead further away.
+
     Args:
         candidate: the checkpoint.
         incumbent: that version; None where there is none.
@@ -135,9 +140,15 @@ def is_not_worse(candidate: Candidate, incumbent: Incumbent | None, *, tolerance
             text=f"version {incumbent.version} cannot be compared: {incumbent.how}; delete its alias in "
             "MLflow if this checkpoint is to take its place",
         )
-    passed = ours <= incumbent.bits_per_byte + tolerance
+    floor = lowest(incumbent.bits_per_byte, incumbent.floor)
+    before = f", the best version before it {floor:.4f}" if floor < incumbent.bits_per_byte else ""
     return Finding(
-        passed=passed,
+        passed=ours <= floor + tolerance,
         text=f"{ours:.4f} bits per byte, version {incumbent.version} needs {incumbent.bits_per_byte:.4f} "
-        f"({incumbent.how}), {tolerance:g} more are allowed",
+        f"({incumbent.how}){before}; {tolerance:g} more than {floor:.4f} are allowed",
     )
+
+
+def lowest(bits: float, floor: float | None) -> float:
+    """The lower of bits per byte and a floor, where there is one."""
+    return bits if floor is None else min(bits, floor)

@@ -22,9 +22,11 @@ FACTS = {
     "on_disk": pl.Boolean,
     "digest": pl.String,
     "path": pl.String,
+    "measured_on": pl.String,
 }
 """Columns that say which checkpoint a row is of; `step` and `tokens` count from the curriculum's beginning,
-`path` from the lake's root; `digest` and `path` are null where it is not on the disk any more."""
+`path` from the lake's root; `digest` and `path` are null where it is not on the disk any more.
+`measured_on` is the digest of held-out text and measure that the row's figures are of, as noted with them."""
 
 
 class MatrixError(ValueError):
@@ -61,6 +63,7 @@ def bits_per_byte_matrix(points: Sequence[MeasuredPoint], root: Path) -> pl.Data
             "on_disk": point.checkpoint is not None,
             "digest": point.digest,
             "path": None if point.checkpoint is None else point.checkpoint.relative_to(root).as_posix(),
+            "measured_on": point.measured_on,
             **{column: point.bits_per_byte.get(column) for column in columns},
         }
         for point in points

@@ -17,6 +17,7 @@ from medpipe.evaluate.candidate import (
     is_current,
     is_finite,
     is_not_worse,
+    lowest,
 )
 from medpipe.evaluate.matrix import ALL
 from medpipe.evaluate.report import build_report, read_report
@@ -39,6 +40,8 @@ from medpipe.tracking.store import TrackingError
 
 MEASURED_ON_TAG = "medpipe.measured_on"
 BITS_TAG = "medpipe.bits_per_byte"
+FLOOR_TAG = "medpipe.lowest_bits_per_byte"
+"""Of the version and those whose place it took on the same text: what the tolerance counts from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +81,7 @@ def judge_best(
         TrackingError: MLflow cannot be reached.
     """
     report = build_report(compiled, lake=lake, say=say).dataset
-    candidate = best_candidate(
-        read_report(report).matrix, measured_on=str(report.manifest.recipe.config["measure"])
-    )
+    candidate = best_candidate(read_report(report).matrix)
     incumbent = _incumbent(compiled, candidate, settings=settings, lake=lake, say=say)
     return Judged(
         candidate=candidate,
@@ -121,13 +122,17 @@ def _incumbent(
     if version is None:
         return None
     bits: float | None
+    is_same_text = version.tags.get(MEASURED_ON_TAG) == candidate.measured_on
     if version.checkpoint == candidate.digest:
         bits, how = candidate.bits_per_byte.get(ALL), "the same checkpoint"
-    elif version.tags.get(MEASURED_ON_TAG) == candidate.measured_on and BITS_TAG in version.tags:
+    elif is_same_text and BITS_TAG in version.tags:
         bits, how = float(version.tags[BITS_TAG]), "measured when it was registered"
     else:
         bits, how = _measured_again(compiled, version, settings=settings, lake=lake, say=say)
-    return Incumbent(version=version.version, digest=version.checkpoint, bits_per_byte=bits, how=how)
+    floor = float(version.tags[FLOOR_TAG]) if is_same_text and FLOOR_TAG in version.tags else None
+    return Incumbent(
+        version=version.version, digest=version.checkpoint, bits_per_byte=bits, floor=floor, how=how
+    )
 
 
 def _measured_again(
@@ -170,19 +175,23 @@ def register_best(
     """
     if not judged.may_be_registered:
         raise ValueError(refusal(judged))
-    candidate = judged.candidate
+    candidate, bits, incumbent = judged.candidate, judged.candidate.bits_per_byte[ALL], judged.incumbent
     folder = lake.root / candidate.path
+    floor = bits
+    if incumbent is not None and incumbent.bits_per_byte is not None:
+        floor = min(bits, lowest(incumbent.bits_per_byte, incumbent.floor))
     tags = {
         CHECKPOINT_TAG: candidate.digest,
-        MEASURED_ON_TAG: candidate.measured_on,
-        BITS_TAG: repr(candidate.bits_per_byte[ALL]),
+        MEASURED_ON_TAG: str(candidate.measured_on),
+        BITS_TAG: repr(bits),
+        FLOOR_TAG: repr(floor),
         "medpipe.curriculum": curriculum_digest(compiled),
         "medpipe.tokenizer": compiled.tokenizer.digest,
         "medpipe.snapshot": compiled.snapshot,
         "path": str(folder),
     }
     name = registered_name(compiled.plan.name)
-    known = judged.incumbent is not None and judged.incumbent.digest == candidate.digest
+    known = incumbent is not None and incumbent.digest == candidate.digest
     if dagster is not None and not known:
         tags["dagster/run_id"] = dagster.run_id
         tags["dagster/asset_key"] = dagster.asset_key

@@ -47,13 +47,14 @@ def test_the_best_of_those_that_are_still_there(tmp_path: Path) -> None:
         point("stable", 20, {"all": 2.0, "tcm": math.nan}, checkpoint=there("c")),
         point("anneal", 30, {"all": math.nan}, checkpoint=there("d")),
     ]
-    best = best_candidate(bits_per_byte_matrix(points, tmp_path), measured_on="m")
+    best = best_candidate(bits_per_byte_matrix(points, tmp_path))
+    assert best.measured_on == "m"
     assert (best.name, best.step, best.digest, best.path) == ("stable", 20, "c", Path("c"))
     assert best.bits_per_byte == {"all": 2.0}
-    only_nan = best_candidate(bits_per_byte_matrix(points[4:], tmp_path), measured_on="m")
+    only_nan = best_candidate(bits_per_byte_matrix(points[4:], tmp_path))
     assert not is_finite(only_nan).passed
     with pytest.raises(MatrixError, match="no measured checkpoint is on the disk"):
-        best_candidate(bits_per_byte_matrix(points[1:2], tmp_path), measured_on="m")
+        best_candidate(bits_per_byte_matrix(points[1:2], tmp_path))
 
 
 def test_finite_complete_and_current() -> None:
@@ -68,6 +69,21 @@ def test_finite_complete_and_current() -> None:
     assert is_current(candidate(), held_out="m").passed
     other = is_current(candidate(), held_out="n")
     assert not other.passed and "materialise evaluation/bits_per_byte again" in other.text
+
+
+def test_the_digest_is_the_one_noted_with_the_row(tmp_path: Path) -> None:
+    there = checkpoint(tmp_path / "a", "a")
+    for noted in ("old", None):
+        points = [point("fast", 10, {"all": 3.0}, checkpoint=there, measured_on=noted)]
+        best = best_candidate(bits_per_byte_matrix(points, tmp_path))
+        assert best.measured_on == noted and not is_current(best, held_out="m").passed
+
+
+def test_the_tolerance_counts_from_the_best_version_so_far() -> None:
+    drifted = Incumbent(version="3", digest="other", bits_per_byte=1.998, floor=1.994, how="as said")
+    found = is_not_worse(candidate(), drifted, tolerance=0.005)
+    assert not found.passed and "the best version before it 1.9940" in found.text
+    assert is_not_worse(candidate(), drifted, tolerance=0.006 + 1e-9).passed
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from medpipe.evaluate.acceptance import CHECKS, NOT_WORSE
+from medpipe.evaluate import register as registering
+from medpipe.evaluate.acceptance import CHECKS, CURRENT, NOT_WORSE
 from medpipe.evaluate.assets import REGISTERED_MODEL_KEY, build_evaluation_assets
-from medpipe.evaluate.register import BITS_TAG, MEASURED_ON_TAG, judge_best, register_best
+from medpipe.evaluate.register import BITS_TAG, FLOOR_TAG, MEASURED_ON_TAG, judge_best, register_best
+from medpipe.evaluate.report import Report, read_report
+from medpipe.lake.dataset import Dataset
 from medpipe.pretrain.checkpoint import CheckpointError, verify_checkpoint
 from medpipe.pretrain.curriculum import curriculum_digest
 from medpipe.settings import Settings
@@ -162,6 +167,11 @@ def test_a_worse_checkpoint_leaves_the_alias_where_it_is(
     assert materialise(settings, trained, tolerance=0.02).success
     best = find_best(settings, NAME)
     assert best is not None and best.version == "2" and versions(settings) == ["1", "2"]
+    # What was lost is not forgotten: the next one is compared with the lowest, and so is this one again.
+    assert float(best.tags[FLOOR_TAG]) == ours - 0.01
+    assert materialise(settings, trained).success
+    assert find_best(settings, NAME) == best
+    assert judge(settings, trained).incumbent.floor == ours - 0.01
 
 
 def test_a_version_measured_on_other_text_is_measured_again(
@@ -190,6 +200,36 @@ def test_a_version_measured_on_other_text_is_measured_again(
     lost = judge(settings, trained, compiled=other, tolerance=9.0)
     assert lost.incumbent.bits_per_byte is None and not lost.may_be_registered
     assert "delete its alias" in lost.findings[NOT_WORSE].text
+
+
+def test_small_steps_do_not_lead_away_from_the_best(
+    trained: Trained, settings: Settings, tmp_path: Path
+) -> None:
+    begin(settings, trained)
+    ours = judge(settings, trained).candidate.bits_per_byte["all"]
+    text = {MEASURED_ON_TAG: trained.compiled.validation_digest}
+    tags = text | {BITS_TAG: repr(ours - 0.004), FLOOR_TAG: repr(ours - 0.008)}
+    rival(settings, trained, write_checkpoint(tmp_path / "rival"), **tags)
+    assert not judge(settings, trained).may_be_registered
+    # Another text has another floor.
+    tags[MEASURED_ON_TAG] = "0" * 32
+    other = write_checkpoint(tmp_path / "other", weight=2.0)
+    rival(settings, trained, other, **tags)
+    assert judge(settings, trained).incumbent.floor is None
+
+
+def test_a_row_that_was_measured_on_other_text_is_not_registered(
+    trained: Trained, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(settings, trained)
+
+    def with_other_text(dataset: Dataset) -> Report:
+        report = read_report(dataset)
+        return replace(report, matrix=report.matrix.with_columns(measured_on=pl.lit("0" * 32)))
+
+    monkeypatch.setattr(registering, "read_report", with_other_text)
+    judged = judge(settings, trained)
+    assert [name for name, found in judged.findings.items() if not found.passed] == [CURRENT]
 
 
 def test_a_damaged_checkpoint_is_not_registered(trained: Trained, settings: Settings) -> None:

@@ -61,6 +61,7 @@ def test_what_was_measured_on_other_text_is_measured_again(trained: Trained) -> 
     assert report.matrix["checkpoint"].to_list() == there["checkpoint"].to_list()
     assert set(report.left_out) == set(before["checkpoint"]) - set(there["checkpoint"])
     assert len(news) == there.height and "held-out text" in news[0]
+    assert set(report.matrix["measured_on"]) == {compiled.validation_digest}
     assert report.matrix["all"][-1] != there["all"][-1]
     # On the same text as before the measure gives what the trainer noted.
     spool = pinned_stages(trained.compiled, trained.lake)[0].run_folder / "metrics.jsonl"
