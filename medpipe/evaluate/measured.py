@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from medpipe.lake.manifest import ManifestError, read_manifest
 from medpipe.pretrain.curriculum import PinnedStage
 from medpipe.pretrain.run_folder import SPOOL
 from medpipe.tracking.checkpoints import checkpoint_digest, is_whole
@@ -51,10 +52,13 @@ def measured_points(stages: Iterable[PinnedStage]) -> list[MeasuredPoint]:
     Raises:
         SpoolError: a spool has a broken line.
     """
-    return [point for stage in stages for point in _of_stage(stage)]
+    points: list[MeasuredPoint] = []
+    for stage in stages:
+        points += _of_stage(stage, before=points[-1].tokens if points else 0)
+    return points
 
 
-def _of_stage(stage: PinnedStage) -> list[MeasuredPoint]:
+def _of_stage(stage: PinnedStage, *, before: int) -> list[MeasuredPoint]:
     events: dict[int, Event] = {}
     for event in read_events(stage.run_folder / SPOOL):
         is_measured = event.kind == "checkpoint" and f"{METRIC}all" in event.values
@@ -72,13 +76,21 @@ def _of_stage(stage: PinnedStage) -> list[MeasuredPoint]:
         points[step] = MeasuredPoint(
             stage=stage.name,
             step=step,
-            tokens=points[step].tokens if step in points else result.tokens,
+            tokens=points[step].tokens if step in points else _tokens_seen(folder, before + result.tokens),
             is_stage_end=True,
             bits_per_byte=bits,
             measured_on=result.validation,
             checkpoint=folder if is_whole(folder) else None,
         )
     return [points[step] for step in sorted(points)]
+
+
+def _tokens_seen(checkpoint: Path, otherwise: int) -> int:
+    """Tokens since the curriculum began, by the checkpoint's manifest, which outlives the spool."""
+    try:
+        return int(read_manifest(checkpoint).facts["tokens"])
+    except (ManifestError, KeyError):
+        return otherwise
 
 
 def _point(stage: PinnedStage, event: Event) -> MeasuredPoint:

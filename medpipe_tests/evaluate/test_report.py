@@ -11,7 +11,7 @@ from medpipe.evaluate.report import PICTURES, build_report, read_report
 from medpipe.pretrain.checkpoint import list_checkpoints
 from medpipe.pretrain.curriculum import pinned_stages
 from medpipe.pretrain.plan import STAGES
-from medpipe.pretrain.result import CHECKPOINTS, read_result
+from medpipe.pretrain.result import CHECKPOINTS, SPOOL, read_result
 from medpipe_tests.evaluate.conftest import Trained, tiny
 from medpipe_tests.evaluate.points import checkpoint, point
 
@@ -119,3 +119,14 @@ def test_points_of_other_text_whose_checkpoint_is_gone_are_left_out(tmp_path: Pa
         (2, 1.0, "new"),
         (3, 7.0, "new"),
     ]
+
+
+@pytest.mark.parametrize("with_checkpoints", [True, False])
+def test_without_a_spool_tokens_count_from_the_beginning(trained: Trained, with_checkpoints: bool) -> None:
+    stages = pinned_stages(trained.compiled, trained.lake)
+    before = [(point.name, point.tokens) for point in measured_points(stages) if point.is_stage_end]
+    for stage in stages:
+        (stage.run_folder / SPOOL).unlink()
+        if not with_checkpoints:
+            shutil.rmtree(stage.run_folder / CHECKPOINTS)
+    assert [(point.name, point.tokens) for point in measured_points(stages)] == before
