@@ -275,7 +275,7 @@ def load_checkpoint(path: Path, *, model: nn.Module, optimizer: Optimizer) -> Tr
     if poisoned is not None:
         raise CheckpointError(
             f"checkpoint {path}: {poisoned} holds NaN or infinity; remove this checkpoint to go on from the "
-            "one before"
+            "one before, where its folder has one; else train the stage that wrote it again"
         )
     named = dict(model.named_parameters())
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
