@@ -14,6 +14,7 @@ from medpipe.console import asset_name, failure_reason, writing_to_this_terminal
 from medpipe.graph import build_definitions
 from medpipe.operate.instance import exclusive_home, open_instance
 from medpipe.operate.run_launcher import process_tags
+from medpipe.pretrain.checks import RESUME_IS_EXACT
 from medpipe.settings import Settings
 
 _JOB = "full_pipeline"
@@ -105,10 +106,13 @@ def materialise(
     keys = select_assets(definitions, selection)
     config = forced(definitions, keys) if force else {}
     job = definitions.resolve_job_def(_JOB)
+    # A selection of assets alone would bring the checks back that the job leaves to those who ask for them.
+    nodes = job.asset_layer.asset_graph.asset_check_keys
+    checks = {check for check in nodes if check.asset_key in keys and check != RESUME_IS_EXACT}
+    job = job.get_subset(asset_selection=set(keys), asset_check_selection=checks)
     with exclusive_home(settings), open_instance(settings) as instance, writing_to_this_terminal():
         result = job.execute_in_process(
             instance=instance,
-            asset_selection=keys,
             run_config={"loggers": {"console": {}}, **(run_config or {}), **config},
             tags=process_tags(),
             raise_on_error=False,
