@@ -14,6 +14,15 @@ class SettingsError(ValueError):
     """A setting names something that is not there; the message says which variable and the fix."""
 
 
+def with_driver(uri: str) -> str:
+    """A PostgreSQL URI with the driver that dagster-postgres needs; any other URI as it is.
+
+    SQLAlchemy 2.1 takes psycopg 3 where none is named, with which Dagster's notifications fail.
+    """
+    scheme, separator, rest = uri.partition("://")
+    return f"postgresql+psycopg2://{rest}" if separator and scheme in ("postgresql", "postgres") else uri
+
+
 class Settings(BaseSettings):
     """What a person can set from outside, each by one environment variable.
 
@@ -41,6 +50,14 @@ class Settings(BaseSettings):
     curriculum, or `name/<folder of its stable stage>`."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow store; a SQLite file under `<home>/mlflow` if unset."""
+    mlflow_artifact_root: str | None = Field(default=None, validation_alias="MLFLOW_DEFAULT_ARTIFACT_ROOT")
+    """Where a new experiment's artifacts lie, such as `s3://bucket/mlflow`, where runs are written straight
+    to a database; a server has a place of its own. `<home>/mlflow/artifacts` if unset."""
+    dagster_postgres_url: SecretStr | None = Field(
+        default=None, validation_alias="MEDPIPE_DAGSTER_POSTGRES_URL"
+    )
+    """Dagster's storage, `postgresql://user:password@host:port/database`; SQLite files under
+    `<home>/dagster` if unset. Never written to a file or logged."""
     mlflow_ui_url: str = Field(default="http://127.0.0.1:5000", validation_alias="MEDPIPE_MLFLOW_URL")
     """Where people open MLflow; used in links."""
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", validation_alias="MEDPIPE_DAGSTER_URL")
@@ -56,7 +73,15 @@ class Settings(BaseSettings):
         return None if value is None else Path.cwd() / value.expanduser()
 
     @field_validator(
-        "lake_root", "sources", "hub", "start_from", "mlflow_tracking_uri", "hf_endpoint", mode="before"
+        "lake_root",
+        "sources",
+        "hub",
+        "start_from",
+        "mlflow_tracking_uri",
+        "mlflow_artifact_root",
+        "dagster_postgres_url",
+        "hf_endpoint",
+        mode="before",
     )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -93,4 +118,6 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         """The MLflow store that runs are written to."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow_home / 'mlflow.db'}"
+        if self.mlflow_tracking_uri is not None:
+            return with_driver(self.mlflow_tracking_uri)
+        return f"sqlite:///{self.mlflow_home / 'mlflow.db'}"

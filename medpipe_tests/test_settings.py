@@ -63,3 +63,16 @@ def test_the_token_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings()
     assert "hf_planted" not in repr(settings) + str(settings.model_dump())
     assert settings.hf_token is not None and settings.hf_token.get_secret_value() == "hf_planted"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_a_postgresql_database_gets_the_driver_that_dagster_needs(scheme: str) -> None:
+    settings = Settings(home="h", mlflow_tracking_uri=f"{scheme}://u:p@host/db")
+    assert settings.tracking_uri == "postgresql+psycopg2://u:p@host/db"
+
+
+def test_the_password_of_dagsters_database_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDPIPE_DAGSTER_POSTGRES_URL", "postgresql://u:planted@host/db")
+    settings = Settings()
+    assert settings.dagster_postgres_url is not None
+    assert "planted" not in repr(settings) + str(settings) + settings.model_dump_json()

@@ -6,12 +6,14 @@ its end. With it the daemon's run monitoring marks the run as failed, and jobs t
 A worker is known by its process id and by when it started: a process of the same id that started later is
 another one. Neither changes when a code location is reloaded; asking the code server instead would fail
 healthy runs then, since the new server knows nothing of the old one's. The daemon must see the worker's
-process: same machine, same container.
+process. On PostgreSQL a run may be executed elsewhere (`medpipe run` on another machine): each run notes its
+machine, and of another machine's nothing is said.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,9 +22,12 @@ from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, Wor
 
 if TYPE_CHECKING:
     from dagster import EventLogEntry
+    from dagster._core.launcher import LaunchRunContext
 
 PROCESS_TAG = "medpipe/process"
 """Process id of a run that `medpipe run` executes itself, without a launcher."""
+MACHINE_TAG = "medpipe/machine"
+"""Host name of the machine that executes a run. Containers that share process ids share it, too."""
 
 _STARTED = "Started process for run"
 _FIRST_EVENTS = 50
@@ -32,7 +37,7 @@ _CLOCK_SLACK_S = 2.0
 
 def process_tags() -> dict[str, str]:
     """Tags of a run that this process executes itself."""
-    return {PROCESS_TAG: str(os.getpid())}
+    return {PROCESS_TAG: str(os.getpid()), MACHINE_TAG: socket.gethostname()}
 
 
 def is_same_process(pid: int, seen_at: float) -> bool:
@@ -53,13 +58,24 @@ def is_same_process(pid: int, seen_at: float) -> bool:
 class LocalRunLauncher(DefaultRunLauncher):
     """Starts a run in a process of the code server, and can say whether that process is still there."""
 
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Notes the machine and starts the run.
+
+        A re-execution inherits the tags of a run that may have been executed elsewhere.
+        """
+        self._instance.add_run_tags(context.dagster_run.run_id, {MACHINE_TAG: socket.gethostname()})
+        super().launch_run(context)
+
     @property
     def supports_check_run_worker_health(self) -> bool:
         """Makes run monitoring ask."""
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Looks for the run's process; a run that nobody noted a process of counts as running."""
+        """Looks for the run's process; one of another machine, or that nobody noted, counts as running."""
+        machine = run.tags.get(MACHINE_TAG, socket.gethostname())
+        if machine != socket.gethostname():
+            return CheckRunHealthResult(WorkerStatus.RUNNING, f"its process is on {machine}")
         worker = _worker_of(self._instance, run)
         if worker is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "its process is not known")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from medpipe.tracking.database_lock import database_lock, is_postgres
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -103,16 +105,17 @@ def _sqlite_path(uri: str) -> Path | None:
 
 
 def ensure_store(settings: Settings) -> None:
-    """Creates a SQLite store's tables if need be; a server is left to itself.
+    """Creates a database's tables if need be; a server is left to itself.
 
-    Processes that open a fresh SQLite file at the same time would race each other's migration.
+    Processes that open a fresh database at the same time would race each other's migration.
 
     Raises:
         TrackingError: the store cannot be created.
     """
-    if _sqlite_path(settings.tracking_uri) is None:
+    uri = settings.tracking_uri
+    if _sqlite_path(uri) is None and not is_postgres(uri):
         return
-    with store_lock(settings), talking_to(settings.tracking_uri):
+    with store_lock(settings), talking_to(uri), database_lock(uri):
         _open(settings).search_experiments(max_results=1)
 
 
@@ -127,7 +130,7 @@ def client(settings: Settings) -> MlflowClient:
     """An MLflow client of the configured store, apart from MLflow's global state.
 
     Raises:
-        TrackingError: a SQLite store cannot be created.
+        TrackingError: a database cannot be reached, or its tables cannot be created.
     """
     ensure_store(settings)
     return _open(settings)
@@ -136,7 +139,8 @@ def client(settings: Settings) -> MlflowClient:
 def experiment_id(settings: Settings) -> str:
     """The id of the experiment that all curricula share; created, or restored, if it is not there.
 
-    Its artifacts lie in `<home>/mlflow/artifacts`, except on a server, which has a place of its own.
+    Its artifacts lie where MLFLOW_DEFAULT_ARTIFACT_ROOT says, or in `<home>/mlflow/artifacts`, except on a
+    server, which has a place of its own.
 
     Raises:
         TrackingError: MLflow cannot be reached.
@@ -155,7 +159,8 @@ def _create_experiment(mlflow: MlflowClient, settings: Settings) -> str:
     from mlflow.exceptions import MlflowException
 
     on_server = settings.tracking_uri.startswith(("http://", "https://"))
-    artifacts = None if on_server else (settings.mlflow_home / "artifacts").as_uri()
+    root = settings.mlflow_artifact_root or (settings.mlflow_home / "artifacts").as_uri()
+    artifacts = None if on_server else root.rstrip("/")
     try:
         created = mlflow.create_experiment(
             EXPERIMENT, artifact_location=artifacts, tags={"mlflow.note.content": DESCRIPTION}

@@ -15,7 +15,13 @@ from dagster._core.events import EngineEventData
 from dagster._core.launcher import WorkerStatus
 
 from medpipe.operate.instance import open_instance
-from medpipe.operate.run_launcher import PROCESS_TAG, LocalRunLauncher, is_same_process, process_tags
+from medpipe.operate.run_launcher import (
+    MACHINE_TAG,
+    PROCESS_TAG,
+    LocalRunLauncher,
+    is_same_process,
+    process_tags,
+)
 from medpipe.settings import Settings
 
 
@@ -101,3 +107,14 @@ def test_a_run_without_a_launcher_is_known_by_its_tag(
 
 def test_a_run_that_nobody_noted_a_process_of_is_left_alone(instance: dg.DagsterInstance) -> None:
     assert health(instance, run_in(instance, None)) is WorkerStatus.RUNNING
+
+
+def test_of_a_run_on_another_machine_nothing_is_said(
+    instance: dg.DagsterInstance, worker: subprocess.Popen[bytes]
+) -> None:
+    worker.kill()
+    worker.wait()
+    elsewhere = {PROCESS_TAG: str(worker.pid), MACHINE_TAG: "another-machine"}
+    assert health(instance, run_in(instance, None, **elsewhere)) is WorkerStatus.RUNNING
+    here = elsewhere | {MACHINE_TAG: process_tags()[MACHINE_TAG]}
+    assert health(instance, run_in(instance, None, **here)) is WorkerStatus.FAILED
