@@ -82,28 +82,16 @@ def _measure(
     lake: Lake,
 ) -> pl.DataFrame:
     import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
     from medpipe.pretrain.held_out import measure_held_out
+    from medpipe.pretrain.model import load_pretrained
 
-    # "Loading weights" would stand among the news of the command once a checkpoint.
-    has_bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     threads = torch.get_num_threads()
     if compiled.plan.threads is not None:
         torch.set_num_threads(compiled.plan.threads)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            finished.checkpoint,
-            attn_implementation=compute.attention,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
         measured = measure_held_out(
-            model.to(compute.device),
+            load_pretrained(finished.checkpoint, attention=compute.attention).to(compute.device),
             compute,
             compiled=compiled,
             lake=lake,
@@ -113,5 +101,3 @@ def _measure(
         return measured.windows
     finally:
         torch.set_num_threads(threads)
-        if has_bars:
-            logging.enable_progress_bar()

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from medpipe.lake.manifest import MANIFEST
 from medpipe.pretrain.checkpoint import CheckpointError, verify_checkpoint
-from medpipe.pretrain.finite import first_non_finite
+from medpipe.pretrain.model import load_pretrained
+from medpipe.pretrain.published_model import PublishedModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +107,6 @@ def continue_prompts(folder: Path, prompts: Sequence[str], *, sampling: Sampling
     Raises:
         CheckpointError: there is no model in the folder, or it is damaged.
     """
-    from transformers import AutoModelForCausalLM
-
     lacking = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
     if lacking:
         raise CheckpointError(
@@ -116,12 +115,10 @@ def continue_prompts(folder: Path, prompts: Sequence[str], *, sampling: Sampling
         )
     if (folder / MANIFEST).is_file():
         verify_checkpoint(folder)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
-    poisoned = first_non_finite(dict(model.named_parameters()))
-    if poisoned is not None:
-        raise CheckpointError(f"{folder}: {poisoned} holds NaN or infinity; name another checkpoint")
+    try:
+        model = load_pretrained(folder)
+    except PublishedModelError as error:
+        raise CheckpointError(str(error)) from None
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     ends = model.config.eos_token_id
     eos_id = int(ends[0] if isinstance(ends, list) else ends)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import filecmp
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoModelForCausalLM
 
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.bits_per_byte import BitsPerByte, HeldOutShard, window_bits
 from medpipe.pretrain.byte_windows import limit_bytes
 from medpipe.pretrain.compile import CompiledPlan
-from medpipe.pretrain.model import Compute, device_and_precision
+from medpipe.pretrain.model import Compute, device_and_precision, load_pretrained
 from medpipe.records.kinds import Split
 from medpipe.tokens.shard import open_shards
 from medpipe.tokens.token_bytes import read_token_bytes
@@ -93,8 +91,7 @@ def measure_checkpoint(
     """Bits per byte of a checkpoint on the held-out text of a plan, whatever plan it was trained with.
 
     The context is that of the plan, or of the checkpoint where it reads fewer tokens at once. A checkpoint
-    with another tokenizer reads the same text, encoded anew. Nothing is unpickled, no code of a publisher is
-    run.
+    with another tokenizer reads the same text, encoded anew.
 
     Args:
         folder: holds `config.json`, `model.safetensors` and `tokenizer.json`.
@@ -105,17 +102,11 @@ def measure_checkpoint(
 
     Raises:
         ShardError: a held-out shard is damaged, or cannot be read by the other tokenizer.
+        PublishedModelError: the weights do not fit the configuration, or are no numbers.
         OSError: a file is missing.
     """
     compute = device_and_precision(compiled.plan)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        folder,
-        attn_implementation=compute.attention,
-        dtype=torch.float32,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    model = load_pretrained(folder, attention=compute.attention)
     shards, eos_id = held_out_shards(compiled, lake, snapshot), compiled.tokenizer.eos_id
     tokenizer = folder / "tokenizer.json"
     if not filecmp.cmp(tokenizer, compiled.tokenizer.path, shallow=False):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils import logging
 
 from medpipe.pretrain.attention import (
     BY_DOCUMENT,
@@ -129,18 +130,34 @@ def build_model(plan: Plan, tokenizer: TokenizerInfo, compute: Compute) -> nn.Mo
 def first_model(compiled: CompiledPlan, compute: Compute) -> nn.Module:
     """The fp32 model that a plan begins with: a fresh one, or that of the checkpoint it starts from.
 
-    Of a checkpoint, configuration and weights are taken. No publisher's code is run, nothing is unpickled.
+    Of a checkpoint, configuration and weights are taken; see `load_pretrained`.
 
     Raises:
         PublishedModelError: its weights are not those of its configuration, or hold NaN or infinity.
     """
     if compiled.start is None:
         return build_model(compiled.plan, compiled.tokenizer, compute)
-    folder = compiled.start.folder
-    with torch.random.fork_rng():
+    model: nn.Module = load_pretrained(compiled.start.folder, attention=compute.attention)
+    return model.to(compute.device).train()
+
+
+def load_pretrained(folder: Path, *, attention: str | None = None) -> Any:
+    """A model of transformers in fp32 on the CPU, in evaluation mode; torch's RNG is left as it was.
+
+    No publisher's code is run, nothing is downloaded or unpickled.
+
+    Args:
+        folder: holds `config.json` and safetensors: a checkpoint, or a published model.
+        attention: attention implementation; transformers' own choice if None.
+
+    Raises:
+        PublishedModelError: its weights are not those of its configuration, or hold NaN or infinity.
+        OSError: a file is missing.
+    """
+    with torch.random.fork_rng(), _without_progress_bars():
         model, told = AutoModelForCausalLM.from_pretrained(
             folder,
-            attn_implementation=compute.attention,
+            attn_implementation=attention,
             dtype=torch.float32,
             local_files_only=True,
             trust_remote_code=False,
@@ -157,8 +174,19 @@ def first_model(compiled: CompiledPlan, compute: Compute) -> nn.Module:
     poisoned = first_non_finite(dict(model.named_parameters()))
     if poisoned is not None:
         raise PublishedModelError(f"{folder}: {poisoned} holds NaN or infinity; name another model")
-    trained: nn.Module = model.to(compute.device).train()
-    return trained
+    return model
+
+
+@contextlib.contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Keeps "Loading weights" out of the news of a command."""
+    has_bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if has_bars:
+            logging.enable_progress_bar()
 
 
 def compile_blocks(model: nn.Module) -> None:
