@@ -112,7 +112,7 @@ def _train(
     if tracked.complete:
         say(f"{label}: {stage} is complete")
         return False
-    with tracked.replay.following() if is_tracked else contextlib.nullcontext():
+    with tracked.following() if is_tracked else contextlib.nullcontext():
         status = run_trainer(tracked.command, lambda line: say(f"{label}: {line}"))
         if status != 0:
             reason = trainer_failure(tracked.folder) or f"it ended with status {status}"

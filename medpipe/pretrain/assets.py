@@ -148,7 +148,7 @@ def _build_stage_asset(
             tracked = track_stage(stage.name, settings=settings, lake=lake, dagster=link)
             for warning in tracked.compiled.warnings:
                 context.log.warning(warning)
-            with tracked.replay.following():
+            with tracked.following():
                 if not tracked.complete:
                     with _live_curve(context, tracked):
                         _train(context, pipes, tracked, is_retry=link.root_run_id is not None)

@@ -135,7 +135,7 @@ def _stage_facts(compiled: CompiledPlan, stage: CompiledStage) -> dict[str, Any]
     plan, peak = compiled.plan, compiled.plan.optimizer.peak_learning_rate
     begin, end = (stage_fraction(plan, stage.name, t) for t in (0, stage_tokens(plan, stage.name)))
     return {
-        "stage": stage.name,
+        "stage": stage.label,
         "digest": stage.digest,
         "taken_from": stage.taken_from,
         "first_step": stage.first_step,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +22,15 @@ from medpipe.pretrain.corpus import (
 from medpipe.pretrain.mixture import Component, components_of
 from medpipe.pretrain.plan import STAGES, ModelShape, Plan, PlanError, StagePlan
 from medpipe.pretrain.published_model import tokenizer_config
-from medpipe.pretrain.schedule import stage_fraction, stage_start, stage_tokens, total_tokens
+from medpipe.pretrain.rate_borders import rate_jumps
+from medpipe.pretrain.schedule import stage_start, total_tokens
 from medpipe.pretrain.start import Start, TakenStage, resolve_start
 from medpipe.records.kinds import Split
 
 if TYPE_CHECKING:
     from medpipe.tokens.snapshot import CorpusSnapshot
 
-__all__ = ["CompiledPlan", "CompiledStage", "Component", "compile_plan", "compiled_or_problems", "rate_jumps"]
-
-RATE_TOLERANCE = 1e-12
-"""Largest jump of the learning rate at a border, as a fraction of the peak."""
+__all__ = ["CompiledPlan", "CompiledStage", "Component", "compile_plan", "compiled_or_problems"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +50,13 @@ class CompiledStage:
     components: tuple[Component, ...]
     taken_from: str | None = None
     """Run folder below `runs/` of the earlier run that trained it; None where this plan trains it."""
+    earlier: int = 0
+    """Number, from 1, among the stages of this name where another one of it follows; 0 for the last."""
+
+    @property
+    def label(self) -> str:
+        """Its name, with the number where another stage of the name follows: no two stages share it."""
+        return f"{self.name} {self.earlier}" if self.earlier else self.name
 
     @property
     def samples(self) -> int:
@@ -100,23 +106,23 @@ class CompiledPlan:
         """Digest of what bits per byte are measured on, and how."""
         return measure_digest([shard.key for shard in self.validation], self.plan.validation_tokens)
 
-    def stage(self, name: str) -> CompiledStage:
-        """The stage of this name.
+    def stage(self, label: str) -> CompiledStage:
+        """The stage of this label; a plain name is that of the last stage that bears it.
 
         Raises:
             PlanError: there is none.
         """
-        self.plan.stage(name)
         for stage in self.stages:
-            if stage.name == name:
+            if stage.label == label:
                 return stage
+        name = self.plan.stage(label).name
         gone = f"stage {name} is taken over from the run that start_from names, but its folder is gone; "
         fix = "bring it back, or materialise only the stages that this plan trains itself"
         raise PlanError(f"plan {self.plan.name}", [gone + fix])
 
-    def parent(self, name: str) -> CompiledStage | None:
+    def parent(self, label: str) -> CompiledStage | None:
         """The stage before; None for the first."""
-        index = self.stages.index(self.stage(name))
+        index = self.stages.index(self.stage(label))
         return self.stages[index - 1] if index else None
 
 
@@ -160,7 +166,7 @@ def compiled_or_problems(
             "curate with a larger held-out share and materialise the shards again"
         )
     first = STAGES.index(start.at) if start else 0
-    stages = [_taken_stage(taken) for taken in start.taken] if start else []
+    stages = _taken_stages(start.taken, plan.stages[first:]) if start else []
     parent = stages[-1] if stages else None
     for stage_plan in plan.stages[first:]:
         components, found = components_of(plan, stage_plan, training)
@@ -178,52 +184,33 @@ def compiled_or_problems(
         tokenizer=tokenizer,
         stages=tuple(stages),
         validation=validation,
-        warnings=tuple(f"domain {domain} has no validation tokens and is not measured" for domain in unseen),
+        warnings=(
+            *(f"domain {domain} has no validation tokens and is not measured" for domain in unseen),
+            *(warning for stage in stages for warning in _never_read(stage)),
+        ),
         start=start,
     ), []
 
 
-def _exactly(value: float) -> str:
-    """The digits that read back as the same number: a border has to agree to the twelfth."""
-    return repr(value).removesuffix(".0")
-
-
-def rate_jumps(plan: Plan, start: Start | None = None) -> list[str]:
-    """Borders at which the learning rate would jump, each with the fix."""
-    problems = []
-    for before, after in zip(plan.stages, plan.stages[1:], strict=False):
-        end = stage_fraction(plan, before.name, stage_tokens(plan, before.name))
-        begin = stage_fraction(plan, after.name, 0)
-        if abs(end - begin) > RATE_TOLERANCE:
-            problems.append(
-                f"the learning rate jumps from {_exactly(end)} to {_exactly(begin)} of the peak between "
-                f"{before.name} and {after.name}; set learning_rate.to of {after.name} to {_exactly(end)} or "
-                "choose another shape"
-            )
-    if start is not None and start.rate is not None:
-        peak = plan.optimizer.peak_learning_rate
-        begin = peak * stage_fraction(plan, start.at, 0)
-        if abs(start.rate - begin) > RATE_TOLERANCE * peak:
-            problems.append(
-                f"the learning rate jumps from {_exactly(start.rate)}, which the earlier run had reached, to "
-                f"{_exactly(begin)} at the start of {start.at}; keep its peak_learning_rate and the segments "
-                f"before {start.at}, or start from an earlier checkpoint"
-            )
-    return problems
-
-
-def _taken_stage(taken: TakenStage) -> CompiledStage:
-    return CompiledStage(
-        name=taken.name,
-        parent=taken.parent,
-        digest=taken.digest,
-        first_step=taken.first_step,
-        steps=taken.steps,
-        sequences_per_step=taken.sequences_per_step,
-        sequence_length=taken.sequence_length,
-        components=(),
-        taken_from=taken.run,
-    )
+def _taken_stages(taken: Sequence[TakenStage], own: Sequence[StagePlan]) -> list[CompiledStage]:
+    """The stages of earlier runs; `stable` that goes on from a stable checkpoint follows one of its name."""
+    names = [stage.name for stage in taken]
+    behind = [*names, *(stage.name for stage in own)]
+    return [
+        CompiledStage(
+            name=stage.name,
+            parent=stage.parent,
+            digest=stage.digest,
+            first_step=stage.first_step,
+            steps=stage.steps,
+            sequences_per_step=stage.sequences_per_step,
+            sequence_length=stage.sequence_length,
+            components=(),
+            taken_from=stage.run,
+            earlier=names[: place + 1].count(stage.name) if stage.name in behind[place + 1 :] else 0,
+        )
+        for place, stage in enumerate(taken)
+    ]
 
 
 def compile_stage(
@@ -270,6 +257,16 @@ def compile_stage(
         sequence_length=plan.sequence_length,
         components=components,
     )
+
+
+def _never_read(stage: CompiledStage) -> list[str]:
+    """Entries of a stage's mixture whose share comes to no window at all."""
+    return [
+        f"stage {stage.name}: '{part.label}' is never read, {part.share:.2%} of {stage.samples:,} samples "
+        "come to none; raise its weight or the stage's tokens, or drop it"
+        for part in stage.components
+        if part.samples == 0
+    ]
 
 
 def epochs_by_source(stages: list[CompiledStage], start: Start | None = None) -> dict[str, dict[str, float]]:

@@ -94,6 +94,7 @@ class PinnedStage:
     """A stage of the pinned curriculum, finished or not."""
 
     name: str
+    """Its label in the compiled plan."""
     run_folder: Path
     result: StageResult | None
     """None where it is not complete, or where the curriculum left an earlier run before the stage's end."""
@@ -111,11 +112,11 @@ def pinned_stages(compiled: CompiledPlan, lake: Lake) -> list[PinnedStage]:
     behind = [*(stage.first_step for stage in compiled.stages[1:]), None]
     stages = []
     for stage, limit in zip(compiled.stages, behind, strict=True):
-        folder = stage_run_folder(lake, compiled, stage.name)
+        folder = stage_run_folder(lake, compiled, stage.label)
         end = stage.first_step + stage.steps
         last = end if limit is None else limit
         result = read_result(folder) if last >= end else None
-        stages.append(PinnedStage(stage.name, folder, result, last))
+        stages.append(PinnedStage(stage.label, folder, result, last))
     return stages
 
 
@@ -126,8 +127,7 @@ def finished_stages(plan: Plan, lake: Lake) -> list[FinishedStage]:
         PlanError: a stage is not complete.
     """
     compiled = compile_as_pinned(plan, lake)
-    names = [stage.name for stage in compiled.stages]
-    folders = [stage_run_folder(lake, compiled, name) for name in names]
+    folders = [stage_run_folder(lake, compiled, stage.label) for stage in compiled.stages]
     results = [read_result(folder) for folder in folders]
     missing = [
         stage.name

@@ -82,6 +82,11 @@ def _installed_chinese() -> list[str]:
     return [name for name in _CHINESE_FONTS if name in known]
 
 
+def _planned(compiled: CompiledPlan) -> list[CompiledStage]:
+    """The stages that the plan has a place for: of several with one name the last."""
+    return [stage for stage in compiled.stages if not stage.earlier]
+
+
 def _span(compiled: CompiledPlan, stage: CompiledStage) -> tuple[int, int]:
     """Where a stage of the plan begins and ends on the axis of tokens."""
     begin = stage_start(compiled.plan, stage.name)
@@ -92,7 +97,7 @@ def _draw_rate(axes: Axes, compiled: CompiledPlan) -> None:
     from matplotlib.ticker import ScalarFormatter
 
     plan = compiled.plan
-    for index, stage in enumerate(compiled.stages):
+    for index, stage in enumerate(_planned(compiled)):
         begin, end = _span(compiled, stage)
         axes.axvspan(begin, end, color=_BANDS[index % 2], linewidth=0, zorder=0)
         steps = f"{stage.steps:,} steps" if stage.taken_from is None else "taken over"
@@ -124,7 +129,7 @@ def _draw_rate(axes: Axes, compiled: CompiledPlan) -> None:
 def _draw_mixture(axes: Axes, compiled: CompiledPlan) -> None:
     total = total_tokens(compiled.plan)
     named: set[str] = set()
-    for stage in compiled.stages:
+    for stage in _planned(compiled):
         begin, end = _span(compiled, stage)
         bottom = 0.0
         for part in stage.components:

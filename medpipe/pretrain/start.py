@@ -63,10 +63,10 @@ class Start:
     rate: float | None = None
     """Learning rate that the earlier run had reached there."""
     taken: tuple[TakenStage, ...] = ()
-    """The stages before `at`."""
-    behind: tuple[TakenStage, ...] = ()
     """All stages that the earlier run and those before it trained up to here, as far as their folders are
-    there; `steps` are those on the way to the checkpoint."""
+    there."""
+    behind: tuple[TakenStage, ...] = ()
+    """The same with the `steps` that lie on the way to the checkpoint."""
     begun_published: bool = False
     """Whether the earlier run itself began with published weights."""
     read: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -156,12 +156,11 @@ def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tupl
             f"{checkpoint} was trained with tokenizer {trained_with}, the snapshot has {tokenizer.digest}; a "
             "refresh keeps the tokenizer: materialise the shards with the earlier one"
         )
-    at = _first_trained(start, stage)
     step, chain = _step_of(manifest, checkpoint), chain_of(folder, stage)
     shape, vocabulary_size = model_shape(checkpoint)
     return (
         Start(
-            at=at,
+            at=_first_trained(start, stage),
             folder=checkpoint,
             content=manifest.digest,
             shape=shape,
@@ -173,9 +172,7 @@ def _earlier_run(start: StartFrom, lake: Lake, tokenizer: TokenizerInfo) -> tupl
             snapshot=stage.snapshot,
             step=step,
             rate=_rate_at(stage, step, folder),
-            taken=tuple(
-                _taken(path, facts) for path, facts in chain if STAGES.index(facts.stage) < STAGES.index(at)
-            ),
+            taken=tuple(_taken(path, facts) for path, facts in chain),
             behind=_behind(chain, step),
             begun_published=chain[0][1].start_from is not None and chain[0][1].parent_run is None,
             read=_epochs_read(chain, step),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medpipe.lake.layout import Lake
-from medpipe.pretrain.compile import CompiledPlan
+from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.configured import configured_plan_file
 from medpipe.pretrain.curriculum import FinishedStage, compile_pinned, curriculum_digest
+from medpipe.pretrain.earlier_run import read_stage
 from medpipe.pretrain.launch import trainer_command
 from medpipe.pretrain.plan import STAGES, load_plan
 from medpipe.pretrain.result import (
@@ -42,6 +46,17 @@ class TrackedStage:
     """Starts the trainer."""
     replay: SpoolReplay
     """Sends what the trainer notes to MLflow."""
+    earlier: tuple[SpoolReplay, ...] = ()
+    """The same for stages that were taken over and that no step of the graph stands for, since another stage
+    of their name follows: with the first stage that the plan trains."""
+
+    @contextlib.contextmanager
+    def following(self) -> Iterator[None]:
+        """MLflow follows while the block runs."""
+        with contextlib.ExitStack() as stack:
+            for replay in (*self.earlier, self.replay):
+                stack.enter_context(replay.following())
+            yield
 
     def finished(self, return_code: int | None = None) -> FinishedStage:
         """The stage's result.
@@ -92,7 +107,19 @@ def track_compiled(
     folder = stage_run_folder(lake, compiled, stage)
     complete = is_current(folder, compiled)
     curriculum = _curriculum_facts(compiled, plan_file, lake)
-    facts = _stage_facts(compiled, stage, lake, complete=complete)
+
+    def replay(each: CompiledStage, *, complete: bool = True) -> SpoolReplay:
+        place = stage_run_folder(lake, compiled, each.label)
+        facts = _stage_facts(compiled, each, place, lake, complete=complete)
+        return SpoolReplay(
+            settings,
+            place / SPOOL,
+            lambda: begin_stage(settings, curriculum=curriculum, stage=facts, dagster=dagster),
+            run_folder=place,
+            last_step=_last_step(compiled, each),
+        )
+
+    begins_here = compiled.start is not None and compiled.start.at == stage
     return TrackedStage(
         compiled=compiled,
         stage=stage,
@@ -105,22 +132,16 @@ def track_compiled(
             stage=stage,
             processes=compiled.plan.devices.processes,
         ),
-        replay=SpoolReplay(
-            settings,
-            folder / SPOOL,
-            lambda: begin_stage(settings, curriculum=curriculum, stage=facts, dagster=dagster),
-            run_folder=folder,
-            last_step=_last_step(compiled, stage),
-        ),
+        replay=replay(compiled.stage(stage), complete=complete),
+        earlier=tuple(replay(each) for each in compiled.stages if each.earlier) if begins_here else (),
     )
 
 
-def _last_step(compiled: CompiledPlan, stage: str) -> int | None:
+def _last_step(compiled: CompiledPlan, stage: CompiledStage) -> int | None:
     """Global step behind which a stage that was taken over is another branch; None for an own stage."""
-    for taken, behind in itertools.pairwise(compiled.stages):
-        if taken.name == stage and taken.taken_from is not None:
-            return behind.first_step
-    return None
+    if stage.taken_from is None:
+        return None
+    return next(behind.first_step for each, behind in itertools.pairwise(compiled.stages) if each is stage)
 
 
 def _curriculum_facts(compiled: CompiledPlan, plan_file: Path, lake: Lake) -> CurriculumFacts:
@@ -150,16 +171,27 @@ def _start_facts(start: Start | None) -> StartFacts | None:
     )
 
 
-def _stage_facts(compiled: CompiledPlan, stage: str, lake: Lake, *, complete: bool) -> StageFacts:
-    compiled_stage = compiled.stage(stage)
-    read = {(shard.domain.value, shard.source, shard.digest) for shard in compiled_stage.shards}
+def _stage_facts(
+    compiled: CompiledPlan, stage: CompiledStage, folder: Path, lake: Lake, *, complete: bool
+) -> StageFacts:
+    """A stage as MLflow is told of it; what was taken over, as the earlier run noted it in its folder."""
+    params: dict[str, Any]
+    if stage.taken_from is None:
+        seed, params = compiled.plan.seed, compiled.plan.stage(stage.name).model_dump(mode="json")
+        keys = {shard.key for shard in stage.shards}
+    else:
+        noted = read_stage(folder)
+        seed = int(folder.name.rpartition("-")[2])
+        params = next(each for each in noted.plan["stages"] if each["name"] == stage.name)
+        keys = {key for component in noted.components for key in component.shards}
+    read = {tuple(key.split("/")[:3]) for key in keys}
     return StageFacts(
-        name=stage,
-        digest=compiled_stage.digest,
-        seed=compiled.plan.seed,
-        last=stage == STAGES[-1],
+        name=stage.label,
+        digest=stage.digest,
+        seed=seed,
+        last=stage.label == STAGES[-1],
         complete=complete,
-        params=compiled.plan.stage(stage).model_dump(mode="json"),
+        params=params,
         datasets=[
             DatasetFacts(
                 name=f"shards/{domain}/{source}",

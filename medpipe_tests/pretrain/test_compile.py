@@ -16,10 +16,10 @@ from medpipe.pretrain.compile import (
     Component,
     compile_plan,
     compile_stage,
-    rate_jumps,
 )
 from medpipe.pretrain.corpus import ShardInfo, TokenizerInfo
 from medpipe.pretrain.plan import Plan, PlanError, builtin_plans, parse_plan
+from medpipe.pretrain.rate_borders import rate_jumps
 from medpipe.records.kinds import Domain, Split, Tier
 from medpipe_tests.pretrain.corpus import Corpus, build_corpus
 
@@ -140,6 +140,14 @@ def test_repetition_counts_over_the_whole_curriculum(corpus: Corpus) -> None:
     problems = problems_of(tiny(maximum_epochs=epochs - 0.01), corpus)
     assert all(problem.startswith("disease/disease_source") for problem in problems)
     assert "fast" in problems[0] and "converge" in problems[0]
+
+
+def test_an_entry_that_comes_to_no_sample_is_told(corpus: Corpus) -> None:
+    assert not compile_plan(tiny(), corpus.snapshot, corpus.lake).warnings
+    mixture = [{"domain": "general", "weight": 10_000}, {"domain": "disease", "weight": 1}]
+    compiled = compile_plan(with_stage(2, mixture=mixture), corpus.snapshot, corpus.lake)
+    [warning] = compiled.warnings
+    assert "stage anneal: 'disease' is never read, 0.01% of" in warning and "raise its weight" in warning
 
 
 def test_a_corpus_without_held_out_text_is_refused(tmp_path: Path) -> None:

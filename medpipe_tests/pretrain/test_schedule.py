@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medpipe.pretrain.compile import rate_jumps
 from medpipe.pretrain.plan import STAGES, Plan, RateSegment, Shape, WholeRunRate, load_plan
+from medpipe.pretrain.rate_borders import rate_jumps
 from medpipe.pretrain.schedule import (
     learning_rate,
     stage_fraction,

@@ -13,15 +13,18 @@ import yaml
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from medpipe.evaluate.measured import measured_points
 from medpipe.lake.manifest import MANIFEST
 from medpipe.pretrain import published_model
+from medpipe.pretrain.check import plan_facts
 from medpipe.pretrain.checkpoint import WEIGHTS, CheckpointError, read_state
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
-from medpipe.pretrain.curriculum import compile_pinned, finished_stages
+from medpipe.pretrain.curriculum import compile_pinned, finished_stages, pinned_stages
 from medpipe.pretrain.model import Compute, first_model
 from medpipe.pretrain.plan import STAGES, Plan, PlanError, Precision, builtin_plans, parse_plan
+from medpipe.pretrain.plan_plot import draw_plan
 from medpipe.pretrain.published_model import PublishedModelError, fetch_model, tokenizer_config
-from medpipe.pretrain.result import SPOOL, is_current
+from medpipe.pretrain.result import SPOOL, is_current, stage_run_folder
 from medpipe.pretrain.tracked import track_compiled
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import read_snapshot, write_snapshot
@@ -347,6 +350,59 @@ def test_mlflow_has_the_losses_of_the_branch_and_not_of_what_it_left(
     }
     assert max(expected) > 40
     assert {point.step: point.value for point in logged if point.step > 20} == expected
+
+
+def test_stable_behind_stable_is_told_from_the_one_before(
+    run_before: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stages bear one name: each is found in its own folder, and MLflow misses the loss of neither."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    again = plan_from(REFRESH | {"at": "stable"}, name="again")
+    compile_pinned(again, run_before.lake, stage="stable")
+    second = stage_run(run_before, again, "stable")
+    second.run()
+    plan = plan_from({"run": f"again/{second.folder.name}"}, name="third")
+    compiled = compile_pinned(plan, run_before.lake, stage="anneal")
+    wanted = ["fast", "stable 1", "stable", "anneal", "converge"]
+    assert [stage.label for stage in compiled.stages] == wanted
+    assert stage_run_folder(run_before.lake, compiled, "stable") == second.folder
+    assert stage_run_folder(run_before.lake, compiled, "stable 1") == folder_of(run_before, "stable")
+    run = stage_run(run_before, plan, "anneal")
+    assert run.run().result.first_step == 60
+    pinned = pinned_stages(compiled, run_before.lake)
+    assert [(each.name, each.last_step) for each in pinned[:3]] == [
+        ("fast", 20),
+        ("stable 1", 40),
+        ("stable", 60),
+    ]
+    assert [p.name for p in measured_points(pinned) if p.is_stage_end] == wanted[:4]
+    facts = plan_facts(compiled, is_bf16=False, is_cpu=True)
+    assert [stage["stage"] for stage in facts["stages"]] == wanted
+    assert draw_plan(compiled).startswith(b"\x89PNG")
+
+    plan_file, settings = tmp_path / "plan.yaml", Settings(home=tmp_path / "home")
+    plan_file.write_text(yaml.safe_dump(plan.model_dump(mode="json")))
+    for name in STAGES[:3]:
+        tracked = track_compiled(compiled, name, plan_file=plan_file, settings=settings, lake=run_before.lake)
+        with tracked.following():
+            pass
+        assert tracked.replay.last_error is None
+    runs = tracked.replay.runs
+    assert runs is not None
+    folders = [stage_run_folder(run_before.lake, compiled, label) for label in wanted[:4]]
+    expected = {
+        event.step: event.values["train/loss"]
+        for folder in folders
+        for event in read_events(folder / SPOOL)
+        if event.kind == "metrics"
+    }
+    logged = client(settings).get_metric_history(runs.parent_run_id, "train/loss")
+    assert {point.step: point.value for point in logged} == expected
+    assert {1, 40, 41, 60, 61} <= set(expected)
+    nested = client(settings).search_runs([runs.experiment_id], "tags.`medpipe.stage_digest` != ''")
+    assert sorted(each.info.run_name for each in nested) == sorted(wanted[:4])
+    datasets = [len(each.inputs.dataset_inputs) for each in nested]
+    assert all(datasets)  # those of the stages that were taken over, too
 
 
 def test_starts_that_do_not_fit(run_before: Corpus, tmp_path: Path) -> None:
