@@ -1,8 +1,6 @@
-"""Jobs and schedules: what a person starts with one click and what runs while nobody looks."""
+"""Jobs: what a person starts with one click."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import dagster as dg
 
@@ -14,7 +12,6 @@ from medpipe.asset_metadata import (
     RAW_GROUP,
     TOKENS_GROUP,
 )
-from medpipe.catalog.source import Source
 from medpipe.pretrain.checks import RESUME_IS_EXACT
 
 DATA_GROUPS = (RAW_GROUP, NORMALIZED_GROUP, CORPUS_GROUP, TOKENS_GROUP)
@@ -56,16 +53,3 @@ verify_resume = dg.define_asset_job(
 )
 
 JOBS = (refresh_corpus, pretrain_curriculum, full_pipeline, verify_resume)
-
-
-def weekly_refresh(sources: Sequence[Source]) -> dg.ScheduleDefinition:
-    """Asks the hub for newer revisions every Monday and rebuilds what changed; off until switched on."""
-    ask_for_newer = {f"raw__{source.id}": {"config": {"refresh": True}} for source in sources}
-    return dg.ScheduleDefinition(
-        name="weekly_refresh",
-        job=refresh_corpus,
-        cron_schedule="0 3 * * 1",
-        execution_timezone="Asia/Shanghai",
-        run_config={"ops": ask_for_newer},
-        description="Newer revisions of all enabled sources, every Monday at 03:00.",
-    )

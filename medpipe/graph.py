@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from medpipe.automation import JOBS, weekly_refresh
+from medpipe.automation import JOBS
 from medpipe.catalog.selection import load_catalog
 from medpipe.console import progress_logger
 from medpipe.curate.assets import build_corpus_assets
@@ -17,6 +17,9 @@ from medpipe.pretrain.checks import build_resume_check
 from medpipe.pretrain.configured import configured_plan
 from medpipe.pretrain.plan import load_plan
 from medpipe.pretrain.published_model import tokenizer_config
+from medpipe.refresh.jobs import automatic_refresh
+from medpipe.refresh.schedule import build_weekly_refresh
+from medpipe.refresh.sensor import build_refresh_sensor
 from medpipe.settings import Settings
 from medpipe.tokens.assets import build_token_assets
 
@@ -52,8 +55,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *build_evaluation_assets(plan, settings=settings, lake=lake),
         ],
         asset_checks=[build_resume_check(plan, lake=lake)],
-        jobs=JOBS,
-        schedules=[weekly_refresh(sources)],
+        jobs=[*JOBS, automatic_refresh],
+        schedules=[build_weekly_refresh(sources, settings=settings)],
+        sensors=[build_refresh_sensor(sources, settings=settings, lake=lake)],
         resources={"pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},
         loggers={"console": progress_logger},
         executor=dg.multiprocess_executor.configured(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,6 +22,104 @@ def with_driver(uri: str) -> str:
     """
     scheme, separator, rest = uri.partition("://")
     return f"postgresql+psycopg2://{rest}" if separator and scheme in ("postgresql", "postgres") else uri
+
+
+class RefreshSettings(BaseSettings):
+    """How the corpus is kept up to date, each by one variable `MEDPIPE_REFRESH_…`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MEDPIPE_REFRESH_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    automatic: bool | None = None
+    """Whether sensor and schedule are on where nobody switched them in the UI; `medpipe dev` says yes unless
+    the variable says no, any other server that loads the graph must be told."""
+    cron: str = "0 3 * * 1"
+    """When all sources are refreshed, whatever the sensor saw; checked where the schedule is made."""
+    timezone: str = "Asia/Shanghai"
+    """Time zone of the cron and of the quiet hours, by its IANA name."""
+    interval_minutes: int = Field(default=60, ge=1)
+    """How often the hub is asked for each source's newest commit."""
+    sources: str = "all"
+    """Ids of the sources that are refreshed without a person, separated by commas; or `all`."""
+    quiet_hours: str = ""
+    """Times of day in which nothing is requested, such as `08:00-18:00` or `22:00-02:00, 12:00-13:00`."""
+    max_shrink: float = Field(default=0.2, ge=0, le=1)
+    """A revision whose files have lost more than this share of their bytes is held back."""
+    stale_days: float = Field(default=8, gt=0)
+    """After so many days without a materialisation sources and snapshot are shown as stale."""
+
+    def __init__(self, **values: Any) -> None:
+        """Reads the variables.
+
+        Raises:
+            SettingsError: one has a value that cannot be; all are named.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            wrong = [
+                f"MEDPIPE_REFRESH_{str(each['loc'][0]).upper()} is {str(each['input'])!r}: "
+                + each["msg"].removeprefix("Value error, ")
+                for each in error.errors()
+            ]
+            raise SettingsError("; ".join(wrong) + "; correct the variable or unset it") from None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        from zoneinfo import ZoneInfo
+
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError, KeyError):
+            raise ValueError("no time zone of that name; give one such as Asia/Shanghai or UTC") from None
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _readable_hours(cls, value: str) -> str:
+        _spans(value)
+        return value
+
+    def is_quiet(self, moment: datetime) -> bool:
+        """Whether a moment (with its time zone) lies in the quiet hours."""
+        from zoneinfo import ZoneInfo
+
+        clock = moment.astimezone(ZoneInfo(self.timezone)).time()
+        return any(
+            start <= clock < end if start < end else clock >= start or clock < end
+            for start, end in _spans(self.quiet_hours)
+        )
+
+    def chosen(self, known: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of some source ids that are refreshed without a person.
+
+        Raises:
+            SettingsError: a name is none of them.
+        """
+        if self.sources.strip() == "all":
+            return known
+        asked = [name.strip() for name in self.sources.split(",") if name.strip()]
+        if unknown := [name for name in asked if name not in known]:
+            raise SettingsError(
+                f"MEDPIPE_REFRESH_SOURCES names {', '.join(unknown)}, which is no enabled source; there are: "
+                f"{', '.join(known)}. Correct it, `medpipe sources enable ID`, or set it to 'all'"
+            )
+        return tuple(name for name in known if name in asked)
+
+
+def _spans(hours: str) -> list[tuple[time, time]]:
+    spans = []
+    for span in filter(None, (part.strip() for part in hours.split(","))):
+        start, _, end = span.partition("-")
+        try:
+            spans.append((time.fromisoformat(start.strip()), time.fromisoformat(end.strip())))
+        except ValueError:
+            raise ValueError(f"{span!r} is no span of hours; write it as 22:00-06:00") from None
+        if spans[-1][0] == spans[-1][1]:
+            raise ValueError(f"{span!r} is no span of hours: it ends where it starts")
+    return spans
 
 
 class Settings(BaseSettings):
@@ -66,6 +165,8 @@ class Settings(BaseSettings):
     """A mirror of the hub."""
     hf_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
     """Credential for gated data sets; never logged."""
+    refresh: RefreshSettings = Field(default_factory=RefreshSettings, validation_alias="refresh")
+    """How the corpus is kept up to date."""
 
     @field_validator("home", "lake_root", "sources", "hub", mode="after")
     @classmethod

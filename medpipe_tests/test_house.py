@@ -14,7 +14,7 @@ PACKAGE = Path(medpipe.__file__).parent
 GROUND = {"settings", "lake", "records", "catalog", "tracking"}
 ROOMS = ["ingest", "normalize", "curate", "tokens", "pretrain", "evaluate"]
 """In the order the data flows."""
-ROOF = {"graph", "definitions", "cli", "automation", "operate", "lineage"}
+ROOF = {"graph", "definitions", "cli", "automation", "operate", "lineage", "refresh"}
 HEAVY = {"torch", "mlflow", "datasets", "transformers"}
 TRAINER_ONLY = {
     "attention",

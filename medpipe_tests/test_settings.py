@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from medpipe.settings import Settings
+from medpipe.settings import RefreshSettings, Settings, SettingsError
 
 OWN = {
     "MEDPIPE_HOME": "home",
@@ -76,3 +78,55 @@ def test_the_password_of_dagsters_database_is_not_shown(monkeypatch: pytest.Monk
     settings = Settings()
     assert settings.dagster_postgres_url is not None
     assert "planted" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+REFRESH = {
+    "automatic": ("maybe", "bool"),
+    "timezone": ("Asia/Shanghay", "no time zone of that name"),
+    "interval_minutes": ("0", "greater than or equal to 1"),
+    "quiet_hours": ("8 to 6", "write it as 22:00-06:00"),
+    "max_shrink": ("20%", "number"),
+}
+
+
+@pytest.mark.parametrize(("field", "value", "fix"), [(f, *rest) for f, rest in REFRESH.items()])
+def test_a_refresh_setting_that_cannot_be_names_its_variable_and_the_fix(
+    field: str, value: str, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = f"MEDPIPE_REFRESH_{field.upper()}"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"{variable} is '{value}'.*{fix}.*unset it"):
+        Settings()
+
+
+def test_what_only_the_graph_can_check_is_refused_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medpipe.graph import build_definitions
+
+    monkeypatch.setenv("MEDPIPE_REFRESH_CRON", "weekly, please")
+    with pytest.raises(SettingsError, match=r"MEDPIPE_REFRESH_CRON is 'weekly, please'.*five fields"):
+        build_definitions(Settings(home=tmp_path))
+    monkeypatch.setenv("MEDPIPE_REFRESH_CRON", "")
+    monkeypatch.setenv("MEDPIPE_REFRESH_SOURCES", "nothing_like_it")
+    with pytest.raises(SettingsError, match=r"MEDPIPE_REFRESH_SOURCES names nothing_like_it.*there are:"):
+        build_definitions(Settings(home=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("hours", "clock", "quiet"),
+    [
+        ("", "12:00", False),
+        ("08:00-18:00", "07:59", False),
+        ("08:00-18:00", "08:00", True),
+        ("08:00-18:00", "18:00", False),
+        ("22:00-02:00", "23:30", True),
+        ("22:00-02:00", "01:59", True),
+        ("22:00-02:00", "02:00", False),
+        ("22:00-02:00, 12:00-13:00", "12:30", True),
+    ],
+)
+def test_quiet_hours_are_those_of_the_time_zone(hours: str, clock: str, quiet: bool) -> None:
+    there = datetime.fromisoformat(f"2026-03-02T{clock}").replace(tzinfo=ZoneInfo("Asia/Shanghai"))
+    settings = RefreshSettings(quiet_hours=hours, timezone="Asia/Shanghai")
+    assert settings.is_quiet(there.astimezone(UTC)) is quiet

@@ -10,13 +10,15 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from medpipe.ingest.download import HubFile, download_file
-from medpipe.ingest.errors import FetchError
+from medpipe.ingest.errors import BusyHubError, FetchError
 from medpipe.ingest.hub_address import HUB, public_host
-from medpipe.ingest.hub_errors import Progress, Retries, explained, with_retries
+from medpipe.ingest.hub_errors import TOO_MANY, Progress, Retries, asked_wait, explained, with_retries
 from medpipe.ingest.revisions import is_commit
 from medpipe.settings import Settings
 
 _TIMEOUT_SECONDS = 30.0
+_QUESTION_TIMEOUT_SECONDS = 8.0
+"""For a question that nobody waits for and that is asked again anyway."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,34 @@ class HubClient:
             for sibling in info.siblings or []
         }
         return Listing(info.sha, files, gated=bool(info.gated))
+
+    def newest_commit(self, repository: str, *, revision: str) -> str:
+        """The commit that a branch or tag stands for now: one small request, tried once.
+
+        Raises:
+            BusyHubError: the hub answers no requests for a while.
+            FetchError: no such repository or revision, no access, no network.
+        """
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
+
+        api = HfApi(endpoint=self.endpoint, token=self._credential)
+        with self._explained(repository, revision):
+            try:
+                info = api.dataset_info(
+                    repository, revision=revision, expand=["sha"], timeout=_QUESTION_TIMEOUT_SECONDS
+                )
+            except HfHubHTTPError as error:
+                if error.response.status_code != TOO_MANY:
+                    raise
+                seconds = asked_wait(error) or 0.0
+                message = f"{self.host} answered {TOO_MANY} (too many requests) for {repository}"
+                raise BusyHubError(f"{message}; it is asked again later", seconds=seconds) from None
+        if info.sha is None or not is_commit(info.sha):
+            raise FetchError(
+                f"{self.host} names no commit for {repository} at '{revision}'; use another HF_ENDPOINT"
+            )
+        return info.sha
 
     def download(
         self, repository: str, listing: Listing, paths: Sequence[str], *, into: Path, progress: Progress

@@ -21,8 +21,8 @@ from medpipe.ingest.errors import FetchError
 T = TypeVar("T")
 Progress = Callable[[str], None]
 
-_TOO_MANY = 429
-_TRANSIENT = frozenset({408, _TOO_MANY, 500, 502, 503, 504})
+TOO_MANY = 429
+_TRANSIENT = frozenset({408, TOO_MANY, 500, 502, 503, 504})
 
 
 class DamagedDownloadError(OSError):
@@ -39,7 +39,7 @@ class Retries:
     """Seconds before the second try; doubled before each further one."""
     longest_wait: float = 30.0
     """Most seconds between two tries where the hub asks for none."""
-    longest_asked_wait: float = 300.0
+    longestasked_wait: float = 300.0
     """Most seconds where it does; the hub counts requests in windows of five minutes."""
 
 
@@ -75,8 +75,8 @@ def with_retries(
             if reason is None or attempt >= retries.attempts:
                 raise
             wait = min(retries.longest_wait, retries.first_wait * 2 ** (attempt - 1))
-            if asked := _asked_wait(error):
-                wait = min(retries.longest_asked_wait, asked)
+            if asked := asked_wait(error):
+                wait = min(retries.longestasked_wait, asked)
         progress(f"{what}: {reason}; try {attempt + 1} of {retries.attempts} in {wait:g} s")
         time.sleep(wait)
 
@@ -96,7 +96,7 @@ def transient_reason(error: Exception) -> str | None:
     return str(error) if isinstance(error, DamagedDownloadError) else None
 
 
-def _asked_wait(error: Exception) -> float | None:
+def asked_wait(error: Exception) -> float | None:
     """Seconds that a busy hub asks to wait: `Retry-After` as seconds or as a date, or its `RateLimit`."""
     from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
@@ -105,7 +105,7 @@ def _asked_wait(error: Exception) -> float | None:
         return None
     value = response.headers.get("retry-after")
     if value is None:
-        limit = parse_ratelimit_headers(response.headers) if response.status_code == _TOO_MANY else None
+        limit = parse_ratelimit_headers(response.headers) if response.status_code == TOO_MANY else None
         return None if limit is None else float(limit.reset_in_seconds)
     if value.isdecimal():
         return float(value)

@@ -97,6 +97,8 @@ def running_servers(settings: Settings, *, dagster_port: int, mlflow_port: int) 
             "MEDPIPE_HOME": settings.home.as_posix(),
             "MEDPIPE_DAGSTER_URL": f"http://{LOOPBACK}:{dagster_port}",
             "MEDPIPE_MLFLOW_URL": f"http://{LOOPBACK}:{mlflow_port}" if own_store else settings.mlflow_ui_url,
+            # On unless somebody said no; a code location that is loaded elsewhere stays off until told.
+            "MEDPIPE_REFRESH_AUTOMATIC": "off" if settings.refresh.automatic is False else "on",
             "PYTHONWARNINGS": "ignore",
         }
         servers.append(_start("Dagster", dagster, port=dagster_port, env=environment))

@@ -1,0 +1,58 @@
+"""The weekly refresh: a floor under the sensor, for whatever it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from medpipe.catalog.source import Source
+from medpipe.refresh.jobs import automatic_refresh, raw_config, refresh_at_work
+from medpipe.settings import Settings, SettingsError
+
+SCHEDULE = "weekly_refresh"
+
+
+def build_weekly_refresh(sources: Sequence[Source], *, settings: Settings) -> dg.ScheduleDefinition:
+    """Asks for newer revisions of the chosen sources by the clock, and makes again what changed.
+
+    Raises:
+        SettingsError: `MEDPIPE_REFRESH_CRON` is no cron expression, or `MEDPIPE_REFRESH_SOURCES` names a
+            source that is not enabled.
+    """
+    from dagster._utils.schedules import is_valid_cron_schedule
+
+    asked = settings.refresh
+    if not is_valid_cron_schedule(asked.cron):
+        raise SettingsError(
+            f"MEDPIPE_REFRESH_CRON is {asked.cron!r}, which is no cron expression; give five fields (minute, "
+            "hour, day, month, weekday) such as '0 3 * * 1', or unset it"
+        )
+    chosen = asked.chosen(tuple(source.id for source in sources))
+    statuses = dg.DefaultScheduleStatus
+
+    @dg.schedule(
+        name=SCHEDULE,
+        job=automatic_refresh,
+        cron_schedule=asked.cron,
+        execution_timezone=asked.timezone,
+        default_status=statuses.RUNNING if asked.automatic else statuses.STOPPED,
+        description=(
+            f"Newer revisions of {'all' if len(chosen) == len(sources) else len(chosen)} enabled sources by "
+            f"the clock ('{asked.cron}', {asked.timezone}), whatever the sensor saw; the rest is reused."
+        ),
+    )
+    def weekly_refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        moment = context.scheduled_execution_time
+        if asked.is_quiet(moment):
+            return dg.SkipReason(
+                f"{moment.isoformat()} lies in the quiet hours {asked.quiet_hours}; move "
+                "MEDPIPE_REFRESH_CRON or MEDPIPE_REFRESH_QUIET_HOURS"
+            )
+        repository = context.repository_def
+        running = None if repository is None else refresh_at_work(context.instance, repository.asset_graph)
+        if running is not None:
+            return dg.SkipReason(f"a refresh is at work (run {running})")
+        return dg.RunRequest(run_key=moment.isoformat(), run_config=raw_config(chosen, refresh=True))
+
+    return weekly_refresh
