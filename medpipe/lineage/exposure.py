@@ -132,7 +132,7 @@ def _behind_the_start(run: RecordedRun, parent: Exposure) -> tuple[str, ...]:
 
     Those may be of a checkpoint before the parent's end: what the parent read later is no part of them.
     """
-    start = int(run.facts["first_step"])
+    start = run.facts.first_step
     has_read = parent.unknown is not None or any(step <= start for step in parent.steps)
     return (*parent.goes_on_from, *((parent.run,) if has_read else ()))
 

@@ -98,7 +98,7 @@ def documents_of_step(lake: Lake, run: RecordedRun, step: int, *, trained_to: in
     ]
     return Step(
         run=run.name,
-        stage=str(run.facts["stage"]),
+        stage=run.facts.stage,
         step=step,
         first_sample=first,
         samples=len(samples),
@@ -157,7 +157,7 @@ def _documents(
 
 def _tokenizer(lake: Lake, run: RecordedRun) -> Tokenizer | None:
     """The run's tokenizer: from the lake, else from one of its checkpoints."""
-    digest = run.facts["tokenizer"]
+    digest = run.facts.tokenizer
     places: list[Path] = [
         *lake.room("tokenizer").glob(f"*/{digest}/tokenizer.json"),
         *run.folder.glob("checkpoints/*/tokenizer.json"),

@@ -177,7 +177,7 @@ def _with_parents(runs: Sequence[RecordedRun], lake: Lake) -> list[RecordedRun]:
         while each is not None and each.folder not in chosen:
             chosen[each.folder] = each
             each = everything.get(each.parent_folder) if each.parent_folder else None
-    return sorted(chosen.values(), key=lambda run: (run.curriculum, run.facts["first_step"], run.folder.name))
+    return sorted(chosen.values(), key=lambda run: (run.curriculum, run.facts.first_step, run.folder.name))
 
 
 def _alike_keys(record: Record, judged: pl.DataFrame) -> set[str]:

@@ -57,8 +57,13 @@ def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
     if stage not in (STAGES[0], first_trained_stage(plan, lake)):
         return compile_as_pinned(plan, lake)
     compiled = compile_plan(plan, read_snapshot(lake, CURRENT), lake)
-    write_json_atomically(_pin_path(plan, lake), {"snapshot": compiled.snapshot})
+    pin_snapshot(plan, lake, compiled.snapshot)
     return compiled
+
+
+def pin_snapshot(plan: Plan, lake: Lake, snapshot: str) -> None:
+    """Lets a curriculum keep to a snapshot."""
+    write_json_atomically(_pin_path(plan, lake), {"snapshot": snapshot})
 
 
 def pinned_snapshot(plan: Plan, lake: Lake) -> CorpusSnapshot:

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import orjson
 
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, read_manifest
 from medpipe.pretrain.result import CHECKPOINTS, RESULT, STAGE
+from medpipe.pretrain.stage_facts import StageFacts, StageFactsError, read_stage
 from medpipe.pretrain.stream import Integers, Sample, SampleStream
 
 
@@ -111,8 +110,7 @@ class RecordedRun:
     """A run folder: one stage, one seed."""
 
     folder: Path
-    facts: dict[str, Any]
-    """`stage.json`."""
+    facts: StageFacts
     lake: Lake
 
     @property
@@ -123,30 +121,30 @@ class RecordedRun:
     @property
     def name(self) -> str:
         """`<curriculum>/<stage>/<stage digest>-<seed>`: what a person calls it."""
-        return f"{self.curriculum}/{self.facts['stage']}/{self.folder.name}"
+        return f"{self.curriculum}/{self.facts.stage}/{self.folder.name}"
 
     @property
     def seed(self) -> int:
         """Seed of weights and data order."""
-        return int(self.facts["plan"]["seed"])
+        return self.facts.seed
 
     @property
     def snapshot(self) -> str:
         """Name of the corpus snapshot that it trains on."""
-        return str(self.facts["snapshot"])
+        return self.facts.snapshot
 
     @property
     def parent_folder(self) -> Path | None:
         """Run folder of the stage before, whose weights this one goes on from; None for the first."""
-        parent, elsewhere = self.facts["parent"], self.facts.get("parent_run")
+        parent, elsewhere = self.facts.parent, self.facts.parent_run
         if elsewhere is not None:  # the plan began with a checkpoint of another curriculum
-            return self.folder.parents[1] / str(elsewhere)
+            return self.folder.parents[1] / elsewhere
         return None if parent is None else self.folder.parent / f"{parent}-{self.seed}"
 
     @property
     def shard_keys(self) -> tuple[str, ...]:
         """The shards that it trains on."""
-        return tuple(key for component in self.facts["components"] for key in component["shards"])
+        return tuple(key for component in self.facts.components for key in component.shards)
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
@@ -180,17 +178,17 @@ class RecordedRun:
             sizes |= {f"{folder}/{shard['name']}": int(shard["tokens"]) for shard in facts["shards"]}
         try:
             return RecordedStage(
-                digest=self.facts["digest"],
-                first_step=self.facts["first_step"],
-                steps=self.facts["steps"],
-                sequences_per_step=self.facts["sequences_per_step"],
-                sequence_length=self.facts["sequence_length"],
+                digest=self.facts.digest,
+                first_step=self.facts.first_step,
+                steps=self.facts.steps,
+                sequences_per_step=self.facts.sequences_per_step,
+                sequence_length=self.facts.sequence_length,
                 components=tuple(
                     RecordedComponent(
-                        component["samples"],
-                        tuple(RecordedShard(key, sizes[key]) for key in component["shards"]),
+                        component.samples,
+                        tuple(RecordedShard(key, sizes[key]) for key in component.shards),
                     )
-                    for component in self.facts["components"]
+                    for component in self.facts.components
                 ),
             )
         except KeyError as error:
@@ -215,13 +213,10 @@ def list_runs(lake: Lake) -> Iterator[RecordedRun]:
     runs = []
     for path in sorted((lake.root / "runs").glob(f"*/*/{STAGE}")):
         try:
-            run = RecordedRun(path.parent, orjson.loads(path.read_bytes()), lake)
-            runs.append((run.curriculum, run.facts["first_step"], run.folder.name, run))
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{path} cannot be read ({error}); move its folder away, or materialise the stage again"
-            ) from None
-    return (run for *_, run in sorted(runs, key=lambda entry: entry[:3]))
+            runs.append(RecordedRun(path.parent, read_stage(path.parent), lake))
+        except StageFactsError as error:
+            raise RunError(str(error)) from None
+    return iter(sorted(runs, key=lambda run: (run.curriculum, run.facts.first_step, run.folder.name)))
 
 
 def find_run(lake: Lake, name: str) -> RecordedRun:
@@ -256,8 +251,8 @@ def _is_called(run: RecordedRun, name: str) -> bool:
 def trained_steps(run: RecordedRun) -> int:
     """The last step whose outcome a checkpoint on the disk holds; the step before the stage if none does."""
     if run.is_complete:
-        return int(run.facts["first_step"]) + int(run.facts["steps"])
-    return max(run.checkpoints, default=int(run.facts["first_step"]))
+        return run.facts.first_step + run.facts.steps
+    return max(run.checkpoints, default=run.facts.first_step)
 
 
 def first_at_or_after(checkpoints: Iterable[int], step: int) -> int | None:

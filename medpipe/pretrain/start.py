@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Manifest, ManifestError, read_manifest
 from medpipe.pretrain.corpus import TokenizerInfo
-from medpipe.pretrain.earlier_run import StageFacts, StartError, chain_of, named_checkpoint, read_stage
+from medpipe.pretrain.earlier_run import StartError, chain_of, named_checkpoint
 from medpipe.pretrain.plan import STAGES, ModelShape, Plan, PlanError, StageName, StartFrom
 from medpipe.pretrain.published_model import PublishedModelError, model_shape, read_published_model
 from medpipe.pretrain.run_folder import STAGE
 from medpipe.pretrain.schedule import stage_fraction
+from medpipe.pretrain.stage_facts import StageFacts, StageFactsError, read_stage
 
 _STEPS = ("first_step", "steps", "sequences_per_step", "sequence_length")
 
@@ -91,7 +92,7 @@ def resolve_start(plan: Plan, lake: Lake, tokenizer: TokenizerInfo) -> tuple[Sta
             start, problems = _published(plan, plan.start_from, lake, tokenizer)
         else:
             start, problems = _earlier_run(plan.start_from, lake, tokenizer)
-    except (StartError, PublishedModelError) as error:
+    except (StartError, StageFactsError, PublishedModelError) as error:
         return None, [f"start_from: {error}"]
     problems += _shape_problems(plan, start)
     return start, [f"start_from: {problem}" for problem in problems]
@@ -108,7 +109,7 @@ def first_trained_stage(plan: Plan, lake: Lake) -> StageName:
         return STAGES[0]
     try:
         return _first_trained(start, read_stage(named_checkpoint(start, lake)[0]))
-    except StartError as error:
+    except (StartError, StageFactsError) as error:
         raise PlanError(f"plan {plan.name}", [f"start_from: {error}"]) from None
 
 

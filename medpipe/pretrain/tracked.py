@@ -13,7 +13,6 @@ from medpipe.lake.layout import Lake
 from medpipe.pretrain.compile import CompiledPlan, CompiledStage
 from medpipe.pretrain.configured import configured_plan_file
 from medpipe.pretrain.curriculum import FinishedStage, compile_pinned, curriculum_digest
-from medpipe.pretrain.earlier_run import read_stage
 from medpipe.pretrain.launch import trainer_command
 from medpipe.pretrain.plan import STAGES, load_plan
 from medpipe.pretrain.result import (
@@ -24,6 +23,7 @@ from medpipe.pretrain.result import (
     stage_run_folder,
     trainer_failure,
 )
+from medpipe.pretrain.stage_facts import read_stage
 from medpipe.pretrain.start import Start
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import read_snapshot
@@ -181,8 +181,7 @@ def _stage_facts(
         keys = {shard.key for shard in stage.shards}
     else:
         noted = read_stage(folder)
-        seed = int(folder.name.rpartition("-")[2])
-        params = next(each for each in noted.plan["stages"] if each["name"] == stage.name)
+        seed, params = noted.seed, next(s for s in noted.plan["stages"] if s["name"] == stage.name)
         keys = {key for component in noted.components for key in component.shards}
     read = {tuple(key.split("/")[:3]) for key in keys}
     return StageFacts(

@@ -24,3 +24,9 @@ def test_the_pin_is_kept_and_another_snapshot_is_told(trained: Trained) -> None:
     unpinned = trained.plan.model_copy(update={"name": "nobody"})
     assert verdict_snapshot(unpinned, lake, name=None, say=heard.append).name == newer.name
     assert heard == []
+    # A call that was killed goes on there, whatever came since.
+    write_snapshot(lake, first)
+    assert verdict_snapshot(unpinned, lake, name=None, say=heard.append).name == newer.name
+    assert len(heard) == 1 and "an earlier call is pinned to it" in heard[0]
+    assert verdict_snapshot(unpinned, lake, name="current", say=heard.append).name == first.name
+    assert (lake.runs("nobody-verdict") / "pinned.json").is_file() and not lake.runs("nobody").exists()

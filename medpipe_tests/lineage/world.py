@@ -161,7 +161,7 @@ class World:
             "sequence_length": 64,
             "snapshot": snapshot.name,
             "tokenizer": snapshot.tokenizer.digest,
-            "components": [{"label": "disease", "samples": 4 * steps, "shards": keys}],
+            "components": [{"label": "disease", "samples": 4 * steps, "epochs": 1.0, "shards": keys}],
             "plan": {"seed": 5},
             **({} if parent_run is None else {"parent_run": parent_run}),
         }

@@ -132,7 +132,7 @@ def ran(own_corpus: Corpus, compiled: CompiledPlan) -> Corpus:
 
 def test_a_recorded_run_has_the_stream_of_its_stage(ran: Corpus, compiled: CompiledPlan) -> None:
     runs = list(list_runs(ran.lake))
-    assert [run.facts["stage"] for run in runs] == ["fast", "stable", "anneal", "converge"]
+    assert [run.facts.stage for run in runs] == ["fast", "stable", "anneal", "converge"]
     for run, stage in zip(runs, compiled.stages, strict=True):
         assert list(run.stream) == list(SampleStream(stage, seed=compiled.plan.seed))
         assert run.shard_keys == tuple(shard.key for shard in stage.shards)
