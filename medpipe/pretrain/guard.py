@@ -26,6 +26,14 @@ _LOOK_AGAIN_S = 0.5
 class RunLockedError(RuntimeError):
     """Another process trains in this run folder."""
 
+    def __init__(self, folder: Path, holder: str) -> None:
+        self.holder = holder
+        """Its id."""
+        super().__init__(
+            f"process {holder} is training in {folder}; wait until it ends, or stop it with "
+            f"`kill -INT {holder}` (it saves a checkpoint), then run again"
+        )
+
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
@@ -41,10 +49,7 @@ def run_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise RunLockedError(
-                f"process {holder} is training in {folder}; wait until it ends, or stop it with "
-                f"`kill -INT {holder}` (it saves a checkpoint), then run again"
-            ) from None
+            raise RunLockedError(folder, holder) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

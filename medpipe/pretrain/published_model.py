@@ -86,6 +86,8 @@ def model_shape(folder: Path) -> tuple[ModelShape, int]:
         raise PublishedModelError(
             f"{folder} has no readable config.json ({error}); name another folder"
         ) from None
+    if not isinstance(raw, dict):
+        raise PublishedModelError(f"{folder / 'config.json'} is no mapping of fields; name another folder")
     kind = raw.get("model_type")
     if kind not in ARCHITECTURES:
         raise PublishedModelError(
@@ -97,10 +99,20 @@ def model_shape(folder: Path) -> tuple[ModelShape, int]:
             raise PublishedModelError(
                 f"{folder}: {field} in config.json is not supported; name a plain model"
             )
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return _shape_of(config, kind), int(config.vocab_size)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PublishedModelError(
+            f"{folder / 'config.json'} describes no {kind} that medpipe knows "
+            f"({' '.join(str(error).split())}); name another folder"
+        ) from None
+
+
+def _shape_of(config: Any, kind: str) -> ModelShape:
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     plain = width * config.num_attention_heads == config.hidden_size
-    shape = ModelShape(
+    return ModelShape(
         architecture=kind,
         hidden_size=config.hidden_size,
         layers=config.num_hidden_layers,
@@ -112,7 +124,6 @@ def model_shape(folder: Path) -> tuple[ModelShape, int]:
         rope_theta=config.rope_parameters["rope_theta"],
         max_position=config.max_position_embeddings,
     )
-    return shape, int(config.vocab_size)
 
 
 def read_published_model(
@@ -145,7 +156,12 @@ def _weight_files(folder: Path) -> list[str]:
         is_pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
         why = "pickled weights are never loaded, convert them" if is_pickled else "name a folder with weights"
         raise PublishedModelError(f"{folder} has no {_WEIGHTS}; {why}")
-    names = sorted(set(orjson.loads((folder / _INDEX).read_bytes())["weight_map"].values()))
+    try:
+        names = sorted(set(orjson.loads((folder / _INDEX).read_bytes())["weight_map"].values()))
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+        raise PublishedModelError(
+            f"{folder / _INDEX} names no files ({error!r}); fetch the model again"
+        ) from None
     missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
     if missing:
         raise PublishedModelError(f"{folder} lacks {', '.join(missing)}; fetch the model again")

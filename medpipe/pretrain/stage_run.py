@@ -43,6 +43,7 @@ from medpipe.pretrain.result import (
 )
 from medpipe.pretrain.stop import Progress, Stopped, StopRequest
 from medpipe.pretrain.training import Training
+from medpipe.pretrain.zero import StrategyError
 from medpipe.records.kinds import Split
 from medpipe.tokens.shard import OpenShard, open_shards
 from medpipe.tracking.spool import Spool
@@ -90,9 +91,16 @@ class StageRun:
             CheckpointError: checkpoints are damaged or of another stage.
             ShardError: a shard is damaged or of another tokenizer.
             ChangedInputError: shards or tokenizer are not what the plan was compiled with.
+            StrategyError: a batch does not divide over the processes.
             Stopped: asked to stop; a checkpoint is saved.
             NonFiniteError: loss or gradient is not finite.
         """
+        if self.stage.sequences_per_step % self.ranks.size:  # torchrun may be started by hand
+            raise StrategyError(
+                f"a step of {self.stage.sequences_per_step} sequences does not divide over "
+                f"{self.ranks.size} processes; start as many as devices.processes says "
+                f"({self.compiled.plan.devices.processes})"
+            )
         folder, is_first = self.folder, self.ranks.is_first
         with training_here(folder) if is_first else contextlib.nullcontext():
             result = self._complete_already()

@@ -23,6 +23,7 @@ import yaml
 from medpipe.lake.digest import digest_value, sha256_file
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
+from medpipe.pretrain.guard import RunLockedError, run_lock
 from medpipe.pretrain.kill_points import BORDER, SAVING, STEP
 from medpipe.pretrain.launch import trainer_command, trainer_environment
 from medpipe.pretrain.plan import STAGES, Plan, StageName
@@ -37,7 +38,7 @@ News = Callable[[str], None]
 
 
 class VerifyError(ValueError):
-    """No stage is to be trained, or a trainer did not do what it was started for and is quoted."""
+    """Nothing is to be trained, somebody verifies the plan already, or a trainer failed and is quoted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,28 @@ def verify_resume(
 
     Raises:
         PlanError: the plan does not fit the corpus.
-        VerifyError: a trainer failed, or all stages as far as `until` are taken over.
+        VerifyError: a trainer failed, all stages as far as `until` are taken over, or another process
+            verifies the same plan.
     """
+    try:
+        with run_lock(lake.runs(plan.name) / "verify"):
+            return _verify(plan, snapshot, lake, seed=seed, until=until, say=say)
+    except RunLockedError as error:
+        raise VerifyError(
+            f"process {error.holder} is verifying plan {plan.name} in this lake; wait until it ends, or stop "
+            f"it with `kill -INT {error.holder}`"
+        ) from None
+
+
+def _verify(
+    plan: Plan,
+    snapshot: CorpusSnapshot,
+    lake: Lake,
+    *,
+    seed: int | None,
+    until: StageName,
+    say: News,
+) -> list[Comparison]:
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     draw = random.Random(seed)
     say(f"kill points are drawn with seed {seed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -23,7 +24,9 @@ from medpipe.pretrain.plan import find_plan, load_plan
 from medpipe.pretrain.plan_model import PlanError
 from medpipe.pretrain.ranks import Ranks
 from medpipe.pretrain.result import read_result, stage_run_folder
+from medpipe.pretrain.zero import StrategyError
 from medpipe.tracking.spool import read_events
+from medpipe_tests.pretrain.conftest import stage_run
 from medpipe_tests.pretrain.corpus import Corpus
 
 STRATEGIES = ("ddp", "fsdp")
@@ -154,3 +157,12 @@ def test_shares_cover_the_batch_once() -> None:
 def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"16 sequences does not divide over 3 processes"):
         load_plan(with_devices(tmp_path, 3, "ddp"))
+
+
+def test_processes_started_by_hand_that_do_not_divide_the_batch_are_refused(corpus: Corpus) -> None:
+    run = dataclasses.replace(stage_run(corpus, load_plan("tiny"), "fast"), ranks=Ranks(0, 3))
+    with pytest.raises(
+        StrategyError, match="16 sequences does not divide over 3 processes; start as many as"
+    ):
+        run.run()
+    assert not run.folder.exists()

@@ -127,14 +127,15 @@ def test_the_chain_follows_the_published_bytes(own_corpus: Corpus, tmp_path: Pat
         ({"model_type": "gpt2"}, "a model of type gpt2; medpipe trains llama and qwen3"),
         ({"quantization_config": {"bits": 4}}, "quantization_config in config.json is not supported"),
         ({"max_position_embeddings": 32}, "longer than the 32 positions"),
+        ({"num_key_value_heads": 3}, "config.json describes no llama that medpipe knows"),
+        ({"num_attention_heads": 0}, "config.json describes no llama that medpipe knows"),
+        (["a", "list"], "config.json is no mapping of fields; name another folder"),
     ],
 )
-def test_models_that_cannot_be_trained(
-    corpus: Corpus, tmp_path: Path, change: dict[str, Any], expected: str
-) -> None:
+def test_models_that_cannot_be_trained(corpus: Corpus, tmp_path: Path, change: Any, expected: str) -> None:
     save_model(tmp_path / "model", corpus)
     path = tmp_path / "model" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change if isinstance(change, dict) else change))
     assert expected in problems_of(corpus, {"model": str(tmp_path / "model")})
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
 
 from medpipe.pretrain import verify_resume as module
 from medpipe.pretrain.compile import CompiledPlan
+from medpipe.pretrain.guard import run_lock
 from medpipe.pretrain.kill_points import arm
 from medpipe.pretrain.plan import STAGES, Plan
 from medpipe.pretrain.verify_resume import Comparison, VerifyError, verify_resume
@@ -71,6 +73,18 @@ def test_a_trainer_that_fails_is_an_error_with_its_words(own_corpus: Corpus, pla
         shard.write_bytes(shard.read_bytes()[:-2])
     with pytest.raises(VerifyError, match=r"stage fast, failed: fast: error: .*bin"):
         verify_resume(short(plan), own_corpus.snapshot, own_corpus.lake)
+
+
+def test_a_second_proof_of_the_same_plan_is_refused_and_touches_nothing(
+    own_corpus: Corpus, plan: Plan
+) -> None:
+    """It would remove the folders that the first one trains in."""
+    kept = own_corpus.lake.runs(f"verify-{plan.name}-straight") / "metrics"
+    kept.mkdir(parents=True)
+    refused = pytest.raises(VerifyError, match=f"process {os.getpid()} is verifying plan tiny in this lake")
+    with run_lock(own_corpus.lake.runs(plan.name) / "verify"), refused:
+        verify_resume(plan, own_corpus.snapshot, own_corpus.lake)
+    assert kept.is_dir()
 
 
 def test_an_unknown_kill_point_is_refused() -> None:
