@@ -91,3 +91,13 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestError(
             f"{path} cannot be read ({error}); delete its folder and materialise again"
         ) from error
+
+
+def has_all_files(folder: Path) -> bool:
+    """Whether a data set is there with files of the sizes that its manifest states; no file is read."""
+    try:
+        manifest = read_manifest(folder)
+    except ManifestError:
+        return False
+    paths = [(folder / file.path, file.bytes) for file in manifest.files]
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths)

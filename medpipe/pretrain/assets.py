@@ -13,7 +13,7 @@ from dagster._core.errors import DagsterPipesExecutionError
 
 from medpipe.asset_metadata import OWNERS, PRETRAIN_GROUP, REUSED, facts_table, plain_failures
 from medpipe.lake.layout import Lake
-from medpipe.lake.manifest import read_manifest
+from medpipe.lake.manifest import has_all_files, read_manifest
 from medpipe.pretrain import CODE_VERSION
 from medpipe.pretrain.plan import Plan, StagePlan
 from medpipe.settings import Settings
@@ -172,7 +172,7 @@ def _build_stage_asset(
                 dg.AssetCheckResult(check_name=FINITE_LOSS, passed=result.is_finite),
                 dg.AssetCheckResult(
                     check_name=CHECKPOINT_WHOLE,
-                    passed=all((finished.checkpoint / file.path).is_file() for file in manifest.files),
+                    passed=has_all_files(finished.checkpoint),
                     metadata={"files": len(manifest.files), "bytes": manifest.bytes},
                 ),
             ],

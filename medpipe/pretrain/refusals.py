@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from medpipe.lake.files import DiskFullError, naming_a_full_disk
+from medpipe.lake.manifest import has_all_files
 from medpipe.pretrain.run_folder import CHECKPOINTS
 
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
@@ -65,8 +66,14 @@ def killed_in_words(run_folder: Path, return_code: int | None) -> str:
 
 
 def where_it_goes_on(run_folder: Path) -> str:
-    """The newest checkpoint of a run folder, for a person; it is not verified."""
-    steps = [path.name for path in (run_folder / CHECKPOINTS).glob("*") if path.name.isdigit()]
-    if not steps:
+    """The newest checkpoint of a run folder that has all its files, for a person; no byte is read."""
+    written = [path for path in (run_folder / CHECKPOINTS).glob("*") if path.name.isdigit()]
+    if not written:
         return "No checkpoint of this stage was written yet: run again to begin the stage again"
-    return f"Checkpoint {max(steps)} is intact: run again to go on from step {int(max(steps))}"
+    whole = [path.name for path in written if has_all_files(path)]
+    if not whole:
+        return (
+            f"No checkpoint in {run_folder / CHECKPOINTS} has all its files: bring one back, or remove "
+            f"{run_folder} to train the stage from its start"
+        )
+    return f"Checkpoint {max(whole)} has all its files: run again to go on from step {int(max(whole))}"

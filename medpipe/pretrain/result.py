@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medpipe.lake.files import write_bytes_atomically, write_json_atomically
 from medpipe.lake.layout import Lake
-from medpipe.lake.manifest import ManifestError, read_manifest
+from medpipe.lake.manifest import has_all_files
 from medpipe.pretrain.guard import RunLockedError, run_lock
 from medpipe.pretrain.refusals import killed_in_words
 from medpipe.pretrain.run_folder import CHECKPOINTS, FAILURE, RESULT, RUNNING, SPOOL, STAGE
@@ -120,12 +120,7 @@ def is_current(folder: Path, compiled: CompiledPlan) -> bool:
     is_taken_over = all(stage.digest != result.digest or stage.taken_from for stage in compiled.stages)
     if result.validation != compiled.validation_digest and not is_taken_over:
         return False
-    try:
-        manifest = read_manifest(folder / result.checkpoint)
-    except ManifestError:
-        return False
-    paths = [(folder / result.checkpoint / file.path, file.bytes) for file in manifest.files]
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths)
+    return has_all_files(folder / result.checkpoint)
 
 
 @contextlib.contextmanager

@@ -427,7 +427,7 @@ def test_a_trainer_that_is_killed_is_told_from_one_that_failed(
     assert job.execute_in_process(raise_on_error=True).success
     [told] = caught
     assert "killed by the system (SIGKILL), most likely because memory ran out: lower micro_batch" in told
-    assert "Checkpoint 00000006 is intact: run again to go on from step 6" in told
+    assert "Checkpoint 00000006 has all its files: run again to go on from step 6" in told
     assert worker.main(arguments(own_corpus)) == 0
     assert "resuming after step 6 of 20" in capsys.readouterr().err
     assert (digests(run.folder), losses(run.folder)) == straight
@@ -437,6 +437,18 @@ def test_a_trainer_that_is_killed_is_told_from_one_that_failed(
 def test_what_is_said_of_other_signals(tmp_path: Path) -> None:
     assert "was ended by SIGSEGV before it could say why" in killed_in_words(tmp_path, -signal.SIGSEGV)
     assert "No checkpoint of this stage was written yet" in killed_in_words(tmp_path, 1)
+
+
+def test_what_is_said_of_checkpoints_is_looked_at(halfway: Corpus) -> None:
+    folder = run_folder(halfway)
+    older, newest = list_checkpoints(folder / "checkpoints")
+    assert "Checkpoint 00000008 has all its files" in killed_in_words(folder, None)
+    (newest / WEIGHTS).write_bytes(b"")
+    assert "Checkpoint 00000006 has all its files: run again to go on from step 6" in killed_in_words(
+        folder, None
+    )
+    (older / MANIFEST).unlink()
+    assert f"has all its files: bring one back, or remove {folder}" in killed_in_words(folder, None)
 
 
 def test_memory_that_ends_is_a_plain_message(
