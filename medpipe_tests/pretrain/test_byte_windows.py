@@ -35,6 +35,7 @@ def tokenizer_of(size: int) -> Tokenizer:
         vocab_size=size, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.encode_special_tokens = True
     return tokenizer
 
 
