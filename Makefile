@@ -32,7 +32,7 @@ install: $(STAMP) ## create .venv with the pinned dependencies
 demo: $(STAMP) ## run the main job on the sample corpus that ships in the package
 	@$(BIN)/medpipe demo
 
-dev: $(STAMP) ## Dagster UI and MLflow UI on loopback, until Ctrl-C
+dev: $(STAMP) ## Dagster, its daemon and MLflow on loopback, one log, until Ctrl-C
 	@$(BIN)/medpipe dev
 
 test: $(STAMP) ## all tests (at most 30 minutes on two cores)

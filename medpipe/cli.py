@@ -6,8 +6,6 @@ Exit status: 0 is success, 2 a usage error, 1 everything else with one line that
 from __future__ import annotations
 
 import os
-import signal
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,30 +108,13 @@ def dev(
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
     sample: Annotated[bool, typer.Option(help="Work on the sample corpus instead of the hub.")] = False,
 ) -> None:
-    """Start the Dagster UI and the MLflow UI on loopback, until Ctrl-C."""
-    from medpipe.operate.servers import running_servers
+    """Start Dagster with its daemon and MLflow on loopback, with one log, until Ctrl-C."""
+    from medpipe.operate.dev import serve_until_stopped
+    from medpipe.operate.servers import Places
 
-    # A shell starts background jobs with SIGINT ignored, and the servers would inherit that.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    settings = Settings()
-    if sample:
-        from medpipe.operate.demo import DEMO_PLAN, sample_hub
-        from medpipe.sample.generate import generate
-
-        hub = sample_hub(settings)
-        generate(hub)
-        os.environ |= {"MEDPIPE_HUB": hub.as_posix(), "MEDPIPE_PLAN": DEMO_PLAN}
-    try:
-        with running_servers(settings, dagster_port=dagster_port, mlflow_port=mlflow_port) as servers:
-            for server in servers:
-                typer.echo(f"{server.name:8} {server.url}")
-            typer.echo("Ctrl-C stops both.")
-            # Polars' SIGINT handler restarts system calls: Ctrl-C would not end a blocking wait.
-            while all(server.process.poll() is None for server in servers):
-                time.sleep(0.5)
-    except KeyboardInterrupt:
-        typer.echo("stopped")
+    serve_until_stopped(
+        Settings(), Places(dagster_port=dagster_port, mlflow_port=mlflow_port), with_sample=sample
+    )
 
 
 @app.command("verify-resume")

@@ -1,117 +1,158 @@
-"""Both UIs on loopback, started together and stopped together."""
+"""Which servers the platform is made of, and how each is started on loopback."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from medpipe.operate.instance import open_instance
-from medpipe.pretrain.guard import PARENT_VARIABLE
+import yaml
+
+from medpipe.lake.files import write_bytes_atomically
 from medpipe.settings import Settings
-from medpipe.tracking.store import ensure_store
 
 LOOPBACK = "127.0.0.1"
-_STOP_SECONDS = 20
+LOCATION = "medpipe.definitions"
+"""Name of the code location."""
 
 
 class ServerError(OSError):
     """A server could not be started; the message names the port and the fix."""
 
 
-@dataclass(frozen=True)
-class Server:
-    """A web server that runs in a process of its own."""
+@dataclass(frozen=True, kw_only=True)
+class ServerSpec:
+    """A server to be run in a process of its own."""
 
     name: str
-    url: str
-    process: subprocess.Popen[bytes]
+    command: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    """Beside what this process has."""
+    opens: int | Path | None = None
+    """Port on loopback or socket file that answers once it is up."""
+    url: str | None = None
+    """Where a person opens it."""
+    is_needed: bool = False
+    """Those behind it are started once it is up."""
 
 
-def _require_free(port: int, option: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the two UIs are served."""
+
+    dagster_port: int
+    mlflow_port: int
+    dagster_prefix: str = ""
+    """Path below which it is served, such as `/dagster`; none if empty."""
+    mlflow_prefix: str = ""
+    public_url: str | None = None
+    """Of a reverse proxy before both, used in links; each server's own address if None."""
+
+    @property
+    def dagster_url(self) -> str:
+        """Where people open Dagster."""
+        return (self.public_url or f"http://{LOOPBACK}:{self.dagster_port}") + self.dagster_prefix
+
+    @property
+    def mlflow_url(self) -> str:
+        """Where people open MLflow."""
+        return (self.public_url or f"http://{LOOPBACK}:{self.mlflow_port}") + self.mlflow_prefix
+
+
+def require_free(port: int, option: str, *, host: str = LOOPBACK) -> None:
+    """Looks whether a port can be opened.
+
+    Raises:
+        ServerError: it is in use; the option that chooses another is named.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((host, port))
         except OSError as error:
             raise ServerError(
                 error.errno, f"port {port} is in use; stop what uses it or give another with {option}"
             ) from error
 
 
-def _start(name: str, command: list[str], *, port: int, env: dict[str, str]) -> Server:
-    guarded = [sys.executable, "-m", "medpipe.pretrain.guard", "--", *command]
-    parent = {PARENT_VARIABLE: str(os.getpid())}
-    process = subprocess.Popen(guarded, env={**os.environ, **env, **parent}, start_new_session=True)
-    return Server(name, f"http://{LOOPBACK}:{port}", process)
+def is_own_store(settings: Settings) -> bool:
+    """Whether MLflow's runs lie in a database, so that its UI is ours to start; else a server has them."""
+    return not settings.tracking_uri.startswith(("http://", "https://", "databricks"))
 
 
-def _stop(server: Server) -> None:
-    """Ends a server politely, then whatever is left of its process group."""
-    server.process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        server.process.wait(_STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.process.pid, signal.SIGKILL)
-    server.process.wait()
+def platform_servers(settings: Settings, places: Places, *, folder: Path) -> list[ServerSpec]:
+    """The servers in the order in which they are started.
 
-
-def _wait_until_open(server: Server, port: int, *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            raise ServerError(
-                f"{server.name} ended with status {server.process.returncode}; its output is above"
-            )
-        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
-            return
-        time.sleep(0.2)
-    raise ServerError(f"{server.name} did not answer on port {port} within {seconds:.0f} s")
-
-
-@contextlib.contextmanager
-def running_servers(settings: Settings, *, dagster_port: int, mlflow_port: int) -> Iterator[list[Server]]:
-    """Starts the Dagster UI and its daemon, and the MLflow UI where its store is ours; ends them after.
-
-    Raises:
-        ServerError: a port is in use, or a server ended at once.
+    Args:
+        settings: the settings.
+        places: ports and paths.
+        folder: for the code server's socket and what says where it is; nobody else may enter it.
     """
-    _require_free(dagster_port, "--dagster-port")
-    own_store = settings.mlflow_tracking_uri is None
-    if own_store:
-        _require_free(mlflow_port, "--mlflow-port")
-        ensure_store(settings)
-    with open_instance(settings):
-        pass
-    servers: list[Server] = []
-    try:
-        dagster = [sys.executable, "-m", "dagster", "dev", "-m", "medpipe.definitions"]
-        dagster += ["--host", LOOPBACK, "--port", str(dagster_port)]
-        environment = {
-            "MEDPIPE_HOME": settings.home.as_posix(),
-            "MEDPIPE_DAGSTER_URL": f"http://{LOOPBACK}:{dagster_port}",
-            "MEDPIPE_MLFLOW_URL": f"http://{LOOPBACK}:{mlflow_port}" if own_store else settings.mlflow_ui_url,
-            # On unless somebody said no; a code location that is loaded elsewhere stays off until told.
-            "MEDPIPE_REFRESH_AUTOMATIC": "off" if settings.refresh.automatic is False else "on",
-            "PYTHONWARNINGS": "ignore",
-        }
-        servers.append(_start("Dagster", dagster, port=dagster_port, env=environment))
-        if own_store:
-            mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", settings.tracking_uri]
-            mlflow += ["--artifacts-destination", (settings.mlflow_home / "artifacts").as_posix()]
-            mlflow += ["--host", LOOPBACK, "--port", str(mlflow_port), "--workers", "1"]
-            quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-            quiet["PYTHONWARNINGS"] = "ignore"
-            servers.append(_start("MLflow", mlflow, port=mlflow_port, env=quiet))
-        for server, port in zip(servers, (dagster_port, mlflow_port), strict=False):
-            _wait_until_open(server, port, seconds=120)
-        yield servers
-    finally:
-        for server in servers:
-            _stop(server)
+    code_socket, workspace = folder / "code.sock", folder / "workspace.yaml"
+    location = {"grpc_server": {"socket": code_socket.as_posix(), "location_name": LOCATION}}
+    write_bytes_atomically(workspace, yaml.safe_dump({"load_from": [location]}).encode())
+    own_store = is_own_store(settings)
+    environment = {
+        "MEDPIPE_HOME": settings.home.as_posix(),
+        "MEDPIPE_DAGSTER_URL": places.dagster_url,
+        "MEDPIPE_MLFLOW_URL": places.mlflow_url if own_store else settings.mlflow_ui_url,
+        # On unless somebody said no; a code location that is loaded elsewhere stays off until told.
+        "MEDPIPE_REFRESH_AUTOMATIC": "off" if settings.refresh.automatic is False else "on",
+        "DAGSTER_IS_DEV_CLI": "1",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONUNBUFFERED": "1",
+    }
+    code = _python("dagster", "code-server", "start", "--socket", code_socket.as_posix())
+    code += ("-m", LOCATION, "--location-name", LOCATION, "--use-python-environment-entry-point")
+    webserver = _python("dagster_webserver", "-w", workspace.as_posix(), "--host", LOOPBACK)
+    webserver += ("--port", str(places.dagster_port))
+    if places.dagster_prefix:
+        webserver += ("--path-prefix", places.dagster_prefix)
+    daemon = _python("dagster._daemon", "run", "-w", workspace.as_posix())
+    servers = [_mlflow(settings, places)] if own_store else []
+    servers += [
+        ServerSpec(name="code", command=code, env=environment, opens=code_socket, is_needed=True),
+        ServerSpec(
+            name="dagster",
+            command=webserver,
+            env=environment,
+            opens=places.dagster_port,
+            url=places.dagster_url,
+        ),
+        ServerSpec(name="daemon", command=daemon, env=environment),
+    ]
+    return servers
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+    return sys.executable, "-m", *arguments
+
+
+def _mlflow(settings: Settings, places: Places) -> ServerSpec:
+    command = _python("mlflow", "server", "--host", LOOPBACK, "--port", str(places.mlflow_port))
+    command += ("--workers", "1")
+    command += ("--artifacts-destination", (settings.mlflow_home / "artifacts").as_posix())
+    if places.mlflow_prefix:
+        command += ("--static-prefix", places.mlflow_prefix)
+    env = {
+        # Not on the command line, which everybody on the machine can read: it may hold a password.
+        "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return ServerSpec(
+        name="mlflow", command=command, env=env, opens=places.mlflow_port, url=places.mlflow_url
+    )
+
+
+def is_open(place: int | Path) -> bool:
+    """Whether a port on loopback or a socket file takes connections."""
+    family = socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET
+    address = os.fspath(place) if isinstance(place, Path) else (LOOPBACK, place)
+    with socket.socket(family) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(address) == 0

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from medpipe.operate.servers import ServerError, running_servers
-from medpipe.settings import Settings
+from medpipe.operate.servers import ServerError, require_free
 from medpipe_tests.operate.conftest import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -78,11 +77,11 @@ def test_the_repository_is_served_without_any_setting(command: list[str], tmp_pa
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_a_port_in_use_is_named_with_the_option(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named_with_the_option() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        servers = running_servers(Settings(home=tmp_path), dagster_port=port, mlflow_port=free_port())
-        with pytest.raises(ServerError, match=rf"port {port} is in use.*--dagster-port"), servers:
-            pass
+        with pytest.raises(ServerError, match=rf"port {port} is in use.*--dagster-port"):
+            require_free(port, "--dagster-port")
+    require_free(free_port(), "--dagster-port")
