@@ -3,8 +3,9 @@
 Without one a run whose worker died with the whole machine stays STARTED for ever: nobody is left to report
 its end. With it the daemon's run monitoring marks the run as failed, and jobs that ask for it are retried.
 
-A worker is known by its process id and by when it started: a process of the same id that started later is
-another one. Neither changes when a code location is reloaded; asking the code server instead would fail
+A worker is known by its process id and by when it started, counted from the machine's boot, which no step of
+the clock changes: the launcher notes when it asked for the worker, and the first check notes the worker that
+it found. Neither changes when a code location is reloaded; asking the code server instead would fail
 healthy runs then, since the new server knows nothing of the old one's. The daemon must see the worker's
 process. On PostgreSQL a run may be executed elsewhere (`medpipe run` on another machine): each run notes its
 machine, and of another machine's nothing is said.
@@ -20,6 +21,14 @@ import psutil
 from dagster import DagsterEventType, DagsterInstance, DagsterRun
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 
+from medpipe.lake.process import (
+    ProcessIdentity,
+    boot_id,
+    this_process,
+    ticks_per_second,
+    ticks_since_boot,
+)
+
 if TYPE_CHECKING:
     from dagster import EventLogEntry
     from dagster._core.launcher import LaunchRunContext
@@ -29,6 +38,13 @@ PROCESS_TAG = "medpipe/process"
 MACHINE_TAG = "medpipe/machine"
 """Host name of the machine that executes a run. Containers that share process ids share it, too."""
 
+WORKER_TAG = "medpipe/worker"
+"""The process that executes a run, as `ProcessIdentity` writes it; until it has been looked for, when it was
+asked for: `asked <ticks since the boot> <boot>`."""
+START_SECONDS = 120
+"""A worker starts within that time or not at all: `start_timeout_seconds` of the instance."""
+
+_ASKED = "asked"
 _STARTED = "Started process for run"
 _FIRST_EVENTS = 50
 _CLOCK_SLACK_S = 2.0
@@ -37,11 +53,17 @@ _CLOCK_SLACK_S = 2.0
 
 def process_tags() -> dict[str, str]:
     """Tags of a run that this process executes itself."""
-    return {PROCESS_TAG: str(os.getpid()), MACHINE_TAG: socket.gethostname()}
+    return {
+        PROCESS_TAG: str(os.getpid()),
+        WORKER_TAG: str(this_process()),
+        MACHINE_TAG: socket.gethostname(),
+    }
 
 
 def is_same_process(pid: int, seen_at: float) -> bool:
-    """Whether the process that had this id at a time is still at work.
+    """Whether the process that had this id at a time is still at work, as far as the clock was not set.
+
+    For runs that nobody noted the start of their worker of: launched by an older medpipe.
 
     Args:
         pid: process id.
@@ -59,11 +81,13 @@ class LocalRunLauncher(DefaultRunLauncher):
     """Starts a run in a process of the code server, and can say whether that process is still there."""
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Notes the machine and starts the run.
+        """Notes the machine and the time, and starts the run.
 
         A re-execution inherits the tags of a run that may have been executed elsewhere.
         """
-        self._instance.add_run_tags(context.dagster_run.run_id, {MACHINE_TAG: socket.gethostname()})
+        asked = f"{_ASKED} {ticks_since_boot()} {boot_id()}"
+        tags = {MACHINE_TAG: socket.gethostname(), WORKER_TAG: asked}
+        self._instance.add_run_tags(context.dagster_run.run_id, tags)
         super().launch_run(context)
 
     @property
@@ -80,13 +104,38 @@ class LocalRunLauncher(DefaultRunLauncher):
         if worker is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "its process is not known")
         pid, seen_at = worker
-        if is_same_process(pid, seen_at):
+        noted = run.tags.get(WORKER_TAG, "")
+        if _is_worker(noted, pid, seen_at):
+            if noted.startswith(_ASKED):
+                self._instance.add_run_tags(run.run_id, {WORKER_TAG: str(ProcessIdentity.of(pid))})
             return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
         return CheckRunHealthResult(
             WorkerStatus.FAILED,
             f"process {pid}, which executed the run, has ended without saying so",
             run_worker_id=str(pid),
         )
+
+
+def _is_worker(noted: str, pid: int, seen_at: float) -> bool:
+    """Whether the process that has an id now is a run's worker.
+
+    Args:
+        noted: the run's `WORKER_TAG`.
+        pid: of the worker.
+        seen_at: unix time in seconds at which it was running.
+    """
+    known = ProcessIdentity.parse(noted)
+    if known is not None and known.pid == pid:
+        return known.is_running
+    word, _, rest = noted.partition(" ")
+    ticks, _, boot = rest.partition(" ")
+    if word != _ASKED or not ticks.isdigit():
+        return is_same_process(pid, seen_at)
+    found = ProcessIdentity.of(pid)
+    if found is None or found.boot != boot:
+        return False
+    # A process that got the id of a dead worker would have to start within this time, too.
+    return int(ticks) <= found.started <= int(ticks) + START_SECONDS * ticks_per_second()
 
 
 def _worker_of(instance: DagsterInstance, run: DagsterRun) -> tuple[int, float] | None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -14,10 +15,19 @@ import pytest
 from dagster._core.events import EngineEventData
 from dagster._core.launcher import WorkerStatus
 
+from medpipe.lake.process import (
+    ProcessIdentity,
+    boot_id,
+    this_process,
+    ticks_per_second,
+    ticks_since_boot,
+)
 from medpipe.operate.instance import open_instance
 from medpipe.operate.run_launcher import (
     MACHINE_TAG,
     PROCESS_TAG,
+    START_SECONDS,
+    WORKER_TAG,
     LocalRunLauncher,
     is_same_process,
     process_tags,
@@ -118,3 +128,52 @@ def test_of_a_run_on_another_machine_nothing_is_said(
     assert health(instance, run_in(instance, None, **elsewhere)) is WorkerStatus.RUNNING
     here = elsewhere | {MACHINE_TAG: process_tags()[MACHINE_TAG]}
     assert health(instance, run_in(instance, None, **here)) is WorkerStatus.FAILED
+
+
+def started_an_hour_ago(instance: dg.DagsterInstance, pid: int, **tags: str) -> dg.DagsterRun:
+    """A run whose worker said that it started when the clock was an hour behind, before somebody set it."""
+    run = instance.create_run_for_job(job_def=idle, tags=tags)
+    event = dg.DagsterEvent(
+        dg.DagsterEventType.ENGINE_EVENT.value,
+        run.job_name,
+        message=f"Started process for run (pid: {pid}).",
+        event_specific_data=EngineEventData.in_process(pid),
+    )
+    instance.report_dagster_event(event, run.run_id, timestamp=time.time() - 3600)
+    return run
+
+
+def test_a_live_worker_stays_so_when_the_clock_jumps(
+    instance: dg.DagsterInstance, worker: subprocess.Popen[bytes]
+) -> None:
+    asked = f"asked {ticks_since_boot() - 200} {boot_id()}"
+    run = started_an_hour_ago(instance, worker.pid, **{WORKER_TAG: asked})
+    assert health(instance, run) is WorkerStatus.RUNNING
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None and found.tags[WORKER_TAG] == str(ProcessIdentity.of(worker.pid))
+    assert health(instance, found) is WorkerStatus.RUNNING
+    worker.kill()
+    worker.wait()
+    assert health(instance, found) is WorkerStatus.FAILED
+
+
+def test_another_process_of_its_id_is_not_the_worker_whatever_the_clock_says(
+    instance: dg.DagsterInstance, worker: subprocess.Popen[bytes]
+) -> None:
+    this = ProcessIdentity.of(worker.pid)
+    assert this is not None
+    late = this.started - (START_SECONDS + 1) * ticks_per_second()
+    for noted in (
+        str(replace(this, started=this.started - 1)),
+        str(replace(this, boot="another-boot")),
+        f"asked {late} {this.boot}",
+        f"asked {this.started} another-boot",
+        f"asked {this.started + 1} {this.boot}",
+    ):
+        assert health(instance, run_in(instance, worker.pid, **{WORKER_TAG: noted})) is WorkerStatus.FAILED
+
+
+def test_an_identity_survives_being_written() -> None:
+    this = this_process()
+    assert ProcessIdentity.parse(str(this)) == this and this.is_running
+    assert ProcessIdentity.parse("asked 12 boot") is None
