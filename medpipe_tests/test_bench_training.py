@@ -12,7 +12,6 @@ import torch
 
 from bench import figures, stream, stream_sides, training
 from bench.peers import hf_trainer, nano_gpt
-from bench.rounds import has_peer
 from bench.stream_inputs import SHARD_TOKENS, read_all, stage_of, write_random, write_sparse
 from bench.training_clock import StepClock
 from bench.training_inputs import TrainingInputs, Work, make_training_inputs, work_like_the_demo
@@ -74,8 +73,6 @@ def test_a_batch_of_nano_gpt_is_a_window_and_its_next_tokens(inputs: TrainingInp
 
 @pytest.mark.slow
 def test_the_way_of_transformers(inputs: TrainingInputs, tmp_path: Path) -> None:
-    if not has_peer("accelerate"):
-        pytest.skip("no accelerate")
     found = hf_trainer.run(inputs, "bf16", tmp_path)
     assert len(found["step_seconds"]) == WORK.steps
     assert abs(found["loss_last"] - math.log(inputs.facts["vocabulary_size"])) < 1
