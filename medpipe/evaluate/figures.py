@@ -20,7 +20,7 @@ LINES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#
 """For lines side by side (Okabe and Ito's, the pale yellow left out)."""
 HEADROOM = 1.16
 """Height of the axes over what is drawn: room for the stages' names."""
-_BANDS = ("#F2F2F2", "#E0E0E0")
+BANDS = ("#F2F2F2", "#E0E0E0")
 _DPI = 120
 _NARROW = 0.1
 """Share of the width below which a stage's name does not fit over its band."""
@@ -40,7 +40,7 @@ def shade_stages(axes: Axes, ends: dict[str, int]) -> None:
     width = max(1, *ends.values()) if ends else 1
     start = 0
     for index, (name, end) in enumerate(ends.items()):
-        axes.axvspan(start, end, color=_BANDS[index % len(_BANDS)], zorder=0, linewidth=0)
+        axes.axvspan(start, end, color=BANDS[index % len(BANDS)], zorder=0, linewidth=0)
         ends_at_border = end - start < _NARROW * width and index == len(ends) - 1
         axes.annotate(
             name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,18 +10,15 @@ import numpy as np
 
 from medpipe.evaluate.arm_names import ArmName
 from medpipe.evaluate.arms import TRUNK
-from medpipe.evaluate.figures import BLUE, GREY, ORANGE
+from medpipe.evaluate.figures import BANDS, BLUE, GREY, ORANGE, png
 from medpipe.evaluate.verdict import Answer, Comparison
-from medpipe.pretrain.plan import STAGES, Plan
+from medpipe.pretrain.plan import STAGES, Plan, StageName
 from medpipe.pretrain.schedule import learning_rate, stage_start, stage_tokens, total_tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLOURS = {Answer.HELPED: BLUE, Answer.NOT: ORANGE, Answer.UNDECIDED: GREY}
-_BANDS = ("#F2F2F2", "#E0E0E0")
-_DPI = 130
 _POINTS = 800
 
 
@@ -54,7 +50,7 @@ def forest_plot(comparisons: Sequence[Comparison]) -> bytes:
     ]
     handles.append(Line2D([], [], color="black", linewidth=0.9, label="all together"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_panel(axes: Axes, comparisons: Sequence[Comparison], texts: Sequence[str]) -> None:
@@ -73,11 +69,29 @@ def _draw_panel(axes: Axes, comparisons: Sequence[Comparison], texts: Sequence[s
     axes.tick_params(axis="x", labelsize=8)
 
 
-def rate_plot(plans: Mapping[ArmName, Plan]) -> bytes:
-    """Draws the learning rate of every arm over the tokens of the whole run; equal ones share a line.
+def rate_lines(
+    plans: Mapping[ArmName, Plan], *, begin: int
+) -> tuple[list[int], dict[tuple[float, ...], list[ArmName]]]:
+    """Learning rate of every arm, from a number of token positions on to the end; equal ones share a line.
+
+    Returns:
+        The positions, and by the rates there the arms that have them.
+    """
+    end = total_tokens(next(iter(plans.values())))
+    points = np.linspace(begin, end, _POINTS).astype(int).tolist()
+    lines: dict[tuple[float, ...], list[ArmName]] = {}
+    for name, plan in plans.items():
+        lines.setdefault(tuple(learning_rate(point, plan) for point in points), []).append(name)
+    return points, lines
+
+
+def rate_plot(plans: Mapping[ArmName, Plan], *, first: StageName = STAGES[0]) -> bytes:
+    """Draws the learning rate of every arm over the tokens of the run; equal ones share a line.
 
     Args:
         plans: one plan an arm.
+        first: the stage that the picture begins with: where the arms go on from an earlier run, what lies
+            before is that run's, not theirs.
 
     Returns:
         A PNG picture.
@@ -87,18 +101,15 @@ def rate_plot(plans: Mapping[ArmName, Plan]) -> bytes:
 
     figure = Figure(figsize=(9.0, 3.8), layout="constrained")
     axes = figure.subplots()
-    first = next(iter(plans.values()))
-    for index, stage in enumerate(STAGES):
-        begin = stage_start(first, stage)
-        end = begin + stage_tokens(first, stage)
-        axes.axvspan(begin, end, color=_BANDS[index % 2], linewidth=0, zorder=0)
+    plan = next(iter(plans.values()))
+    for index, stage in enumerate(STAGES[STAGES.index(first) :]):
+        begin = stage_start(plan, stage)
+        end = begin + stage_tokens(plan, stage)
+        axes.axvspan(begin, end, color=BANDS[index % 2], linewidth=0, zorder=0)
         axes.annotate(
             stage, xy=((begin + end) / 2, 0.97), xycoords=("data", "axes fraction"), ha="center", va="top"
         )
-    lines: dict[tuple[float, ...], list[ArmName]] = {}
-    points = np.linspace(0, total_tokens(first), _POINTS).astype(int).tolist()
-    for name, plan in plans.items():
-        lines.setdefault(tuple(learning_rate(point, plan) for point in points), []).append(name)
+    points, lines = rate_lines(plans, begin=stage_start(plan, first))
     for (rates, names), colour, style in zip(
         lines.items(), (BLUE, ORANGE, GREY), ("-", "--", ":"), strict=False
     ):
@@ -110,19 +121,19 @@ def rate_plot(plans: Mapping[ArmName, Plan]) -> bytes:
             linewidth=1.9,
             label=", ".join(name.value for name in names),
         )
-    border = stage_start(first, STAGES[len(TRUNK)])
+    border = stage_start(plan, STAGES[len(TRUNK)])
     axes.axvline(border, color="black", linewidth=0.9, linestyle=":")
     highest = max(max(rates) for rates in lines)
     axes.annotate(
         "stable checkpoint",
         xy=(border, 0.06 * highest),
-        xytext=(-6, 0),
+        xytext=(-6 if points[0] < border else 6, 0),
         textcoords="offset points",
-        ha="right",
+        ha="right" if points[0] < border else "left",
         fontsize=8,
     )
     axes.set_ylim(0, 1.18 * highest)
-    axes.set_xlim(0, points[-1])
+    axes.set_xlim(points[0], points[-1])
     axes.set_xlabel("token positions")
     axes.set_ylabel("learning rate")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -132,10 +143,4 @@ def rate_plot(plans: Mapping[ArmName, Plan]) -> bytes:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(lines), frameon=False, fontsize=9)
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    return buffer.getvalue()
+    return png(figure)

@@ -36,7 +36,7 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe, read_manifest
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
 from medpipe.pretrain.curriculum import FinishedStage
-from medpipe.pretrain.plan import STAGES, load_plan
+from medpipe.pretrain.plan import STAGES, StageName, load_plan
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import CorpusSnapshot
 
@@ -184,7 +184,9 @@ def _settle(
     )
     pictures = {
         FOREST: forest_plot(comparisons),
-        RATES: rate_plot({arm.name: arm.plan for arm in reversed(runs)}),
+        RATES: rate_plot(
+            {arm.name: arm.plan for arm in reversed(runs)}, first=_first_drawn(compiled, choice)
+        ),
     }
     recipe = Recipe(
         inputs={f"{each.arm}-{each.seed}": each.checkpoint for each in facts},
@@ -199,6 +201,14 @@ def _settle(
             (draft.path / name).write_bytes(picture)
         draft.rows = len(comparisons)
     return Settled(verdict=verdict, dataset=draft.dataset, pictures=pictures, trained=trained)
+
+
+def _first_drawn(compiled: CompiledPlan, choice: Choice) -> StageName:
+    """The first stage of the arms' own; an earlier run may have had other budgets, unless the cosine fits."""
+    start = compiled.start
+    if start is None or start.is_published or ArmName.COSINE in choice.names:
+        return STAGES[0]
+    return start.at
 
 
 def _arm_facts(arm: Arm, lake: Lake, *, epochs: float) -> ArmFacts:

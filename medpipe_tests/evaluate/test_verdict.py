@@ -16,9 +16,11 @@ from medpipe.evaluate.arm_names import ArmName
 from medpipe.evaluate.paired import Interval, Measured, PairedBootstrap
 from medpipe.evaluate.verdict import Answer, Comparison, compare, decide, kinds_of_text, measured_arms
 from medpipe.evaluate.verdict_facts import Verdict, comparison_rows, held_out_sizes, matrix_rows
-from medpipe.evaluate.verdict_plots import forest_plot
+from medpipe.evaluate.verdict_plots import forest_plot, rate_lines, rate_plot
 from medpipe.evaluate.verdict_report import FOREST, RATES, as_html, as_markdown
 from medpipe.evaluate.verdict_words import headlines, limits
+from medpipe.pretrain.plan import load_plan
+from medpipe.pretrain.schedule import stage_start
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -211,3 +213,16 @@ def test_the_picture_of_the_gains_is_drawn_without_an_interval_too() -> None:
         comparison(-math.inf, math.inf, other=ArmName.COSINE, text="general"),
     ]
     assert forest_plot(several).startswith(PNG)
+
+
+def test_the_rates_begin_where_the_arms_do() -> None:
+    plan = load_plan("tiny")
+    plans = {ArmName.CURRICULUM: plan, ArmName.CONTROL: plan}
+    peak, border = plan.optimizer.peak_learning_rate, stage_start(plan, "anneal")
+    points, lines = rate_lines(plans, begin=0)
+    assert points[0] == 0 and [(min(rates), max(rates)) for rates in lines] == [(0.0, peak)]
+    assert list(lines.values()) == [[ArmName.CURRICULUM, ArmName.CONTROL]]
+    points, lines = rate_lines(plans, begin=border)
+    [rates] = lines
+    assert points[0] == border and rates[0] == peak and list(rates) == sorted(rates, reverse=True)
+    assert rate_plot(plans, first="anneal").startswith(PNG) and rate_plot(plans).startswith(PNG)
