@@ -167,3 +167,44 @@ def disable_source(source_id: SourceId) -> None:
 
     source = disable(source_id, Settings())
     typer.echo(f"{source.id} is disabled")
+
+
+@sources_app.command("held")
+def held_sources(as_json: AsJson = False) -> None:
+    """List the revisions that wait for a person: what changed, and what is read meanwhile."""
+    from medpipe.catalog.selection import load_catalog
+    from medpipe.ingest.held import read_held
+    from medpipe.lake.layout import Lake
+
+    settings = Settings()
+    lake = Lake(settings.lake)
+    found = [read_held(lake, source.id) for source in load_catalog(settings).sources]
+    waiting = [held for held in found if held is not None]
+    if as_json:
+        print_json([held.model_dump(mode="json") for held in waiting])
+    else:
+        typer.echo("\n".join(held.message for held in waiting) or "no revision is held back")
+
+
+@sources_app.command("accept")
+def accept_source(
+    source_id: SourceId,
+    revision: Annotated[
+        str | None, typer.Option(help="The commit that you mean, even before it is fetched.")
+    ] = None,
+) -> None:
+    """Accept a revision that was held back; the next refresh makes the corpus of it."""
+    import getpass
+
+    from medpipe.catalog.selection import load_catalog
+    from medpipe.ingest.held import accept
+    from medpipe.lake.layout import Lake
+
+    settings = Settings()
+    source = load_catalog(settings).get(source_id)
+    taken = accept(source, Lake(settings.lake), by=f"{getpass.getuser()}, by command", revision=revision)
+    if taken is None:
+        raise typer.BadParameter(
+            f"no revision of {source.id} is held back; `medpipe sources held` lists them"
+        )
+    typer.echo(f"{taken} of {source.id} is accepted; the sensor, or a refresh, makes the corpus of it")

@@ -1,6 +1,6 @@
 """`raw/<source>`: one snapshot of a source's files as published, pinned by revision."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,7 +11,11 @@ from medpipe.ingest.hub_address import dataset_page
 from medpipe.lake.layout import Lake
 from medpipe.settings import Settings
 
+if TYPE_CHECKING:
+    from medpipe.ingest.held import HeldRevision
+
 HUB_POOL = "hub"
+REVISION_ACCEPTED = "revision_accepted"
 
 
 class RawConfig(Rebuild):
@@ -19,6 +23,10 @@ class RawConfig(Rebuild):
 
     refresh: bool = False
     """Ask the hub what the revision stands for now; else the commit of the last fetch is kept."""
+    accept: bool = False
+    """Take the revision that was held back because it shrank, or changed its columns or its licence."""
+    accept_revision: str = ""
+    """Take this revision (a commit, or the name of a folder's state) whatever changed in it."""
 
 
 def raw_key(source: Source) -> dg.AssetKey:
@@ -91,6 +99,29 @@ def _page(source: Source, settings: Settings) -> str | None:
     return dataset_page(settings.hf_endpoint, source.repository)
 
 
+def _accepted(held: "HeldRevision | None", *, is_new: bool) -> dg.AssetCheckResult:
+    """The check's result: an error stops the run that finds the revision, later ones go on with a warning.
+
+    Nothing that is made without the held revision is wrong, and a source that waits for a person must not
+    keep the others from being refreshed week after week.
+    """
+    severity = dg.AssetCheckSeverity.ERROR if is_new else dg.AssetCheckSeverity.WARN
+    if held is None:
+        return dg.AssetCheckResult(check_name=REVISION_ACCEPTED, passed=True)
+    return dg.AssetCheckResult(
+        check_name=REVISION_ACCEPTED,
+        passed=False,
+        severity=severity,
+        description=held.message,
+        metadata={
+            "held revision": held.revision,
+            "current revision": held.current,
+            "since": held.since,
+            "reasons": facts_table([{"reason": reason} for reason in held.reasons]),
+        },
+    )
+
+
 def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
     """The asset that fetches one source; its data version is the commit."""
 
@@ -104,6 +135,17 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
         metadata=source_metadata(source, settings),
         code_version=CODE_VERSION,
         pool=HUB_POOL,
+        check_specs=[
+            dg.AssetCheckSpec(
+                REVISION_ACCEPTED,
+                asset=raw_key(source),
+                blocking=True,
+                description=(
+                    "No newer revision waits for a person because it shrank, or changed its columns or its "
+                    "licence; until it is accepted, everything reads the revision before it."
+                ),
+            )
+        ],
     )
     def raw(context: dg.AssetExecutionContext, config: RawConfig) -> dg.MaterializeResult:
         from medpipe.ingest.snapshot import fetch
@@ -115,6 +157,9 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
                 settings=settings,
                 refresh=config.refresh,
                 force=config.force,
+                accept=config.accept,
+                accept_revision=config.accept_revision,
+                by=f"run {context.run.run_id}",
                 progress=context.log.info,
             )
         files = fetched.dataset.manifest.files
@@ -131,6 +176,7 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
                     [{"path": f.path, "bytes": f.bytes, "sha256": f.sha256} for f in files[:100]]
                 ),
             },
+            check_results=[_accepted(fetched.held, is_new=fetched.newly_held)],
         )
 
     return raw

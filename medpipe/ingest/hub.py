@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from medpipe.ingest.download import HubFile, download_file
 from medpipe.ingest.errors import BusyHubError, FetchError
+from medpipe.ingest.held import licence_words
 from medpipe.ingest.hub_address import HUB, public_host
 from medpipe.ingest.hub_errors import TOO_MANY, Progress, Retries, asked_wait, explained, with_retries
 from medpipe.ingest.revisions import is_commit
@@ -30,6 +31,8 @@ class Listing:
     """By path."""
     gated: bool = False
     """Whether the publisher asks for consent to terms."""
+    licence: str | None = None
+    """As the data set's card states it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,8 @@ class HubClient:
             )
             for sibling in info.siblings or []
         }
-        return Listing(info.sha, files, gated=bool(info.gated))
+        licence = licence_words(info.card_data.get("license")) if info.card_data else None
+        return Listing(info.sha, files, gated=bool(info.gated), licence=licence)
 
     def newest_commit(self, repository: str, *, revision: str) -> str:
         """The commit that a branch or tag stands for now: one small request, tried once.

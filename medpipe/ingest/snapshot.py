@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medpipe.catalog.selection import SIZE_LIMIT_BYTES, why_not_allowed, why_not_fetched
@@ -21,15 +21,18 @@ from medpipe.ingest.folder import (
     locate_folder,
     top_level_files,
 )
+from medpipe.ingest.held import HeldRevision, card_licence, read_held, settle
+from medpipe.ingest.held import accept as accept_held
 from medpipe.ingest.hub import HubClient, Listing
-from medpipe.ingest.revisions import is_commit, lock_commit, locked_commit
+from medpipe.ingest.revisions import is_commit, locked_commit
 from medpipe.ingest.stored import ROOM, check_sha1, intact_files, link, reusable, store
 from medpipe.ingest.subsets import DECLARATIONS, is_published, resolve_files
-from medpipe.lake.dataset import Dataset
+from medpipe.lake.dataset import Dataset, current
 from medpipe.lake.layout import Lake
 from medpipe.settings import Settings
 
 Progress = Callable[[str], None]
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class FetchedSnapshot:
     dataset: Dataset
     reused: bool
     """Whether the files were there already."""
+    held: HeldRevision | None = None
+    """A newer revision that waits for a person; the snapshot is that of the revision before."""
+    newly_held: bool = False
+    """Whether it was held back only now."""
 
     @property
     def revision(self) -> str:
@@ -58,6 +65,9 @@ def fetch(
     settings: Settings,
     refresh: bool = False,
     force: bool = False,
+    accept: bool = False,
+    accept_revision: str | None = None,
+    by: str = "fetch",
     progress: Progress | None = None,
 ) -> FetchedSnapshot:
     """Brings a source's files into the lake, or finds them there.
@@ -71,10 +81,14 @@ def fetch(
         settings: folder hub, hub address, credential.
         refresh: ask the hub what the revision stands for now.
         force: check every byte of a snapshot that is there, and fetch again what is damaged.
+        accept: take the revision that was held back, if there is one.
+        accept_revision: take this revision, whatever changed in it.
+        by: who accepts, for the record.
         progress: told what happens, in short sentences.
 
     Returns:
-        The snapshot; it is the source's current one from now on.
+        The snapshot; it is the source's current one from now on. A revision that shrank, or changed its
+        columns or its licence, is held back: then it is the one that was current before.
 
     Raises:
         FetchError: the source must not or cannot be fetched; the snapshot before it stays current.
@@ -86,9 +100,29 @@ def fetch(
     say = progress or (lambda message: None)
     guard = lake.raw(source.id) / ".fetch.lock"
     with exclusive(guard, on_wait=lambda: say(f"{source.id}: waiting for another process that fetches it")):
-        if source.folder is not None or settings.hub is not None:
-            return _fetch_folder(source, lake=lake, settings=settings, force=force, say=say)
-        return _fetch_hub(source, lake=lake, settings=settings, refresh=refresh, force=force, say=say)
+        if accept or accept_revision:
+            taken = accept_held(source, lake, by=by, revision=accept_revision or None)
+            say(f"{source.id}: {f'revision {taken} is accepted' if taken else 'nothing is held back'}")
+        known = read_held(lake, source.id)
+        is_local = source.folder is not None or settings.hub is not None
+        if is_local:
+            found = _fetch_folder(source, lake=lake, settings=settings, force=force, say=say)
+        else:
+            found = _fetch_hub(source, lake=lake, settings=settings, refresh=refresh, force=force, say=say)
+        held = settle(
+            source,
+            lake,
+            found.dataset,
+            max_shrink=settings.refresh.max_shrink,
+            is_newest=is_local or refresh,
+        )
+        if held is None:
+            # Not asked for what is new: what waits goes on waiting.
+            return replace(found, held=None if known is None else read_held(lake, source.id))
+        say(held.message)
+        return FetchedSnapshot(
+            current(lake, ROOM, source.id), reused=True, held=held, newly_held=held != known
+        )
 
 
 def choose_in_folder(source: Source, settings: Settings) -> tuple[FolderListing, Choice]:
@@ -118,6 +152,7 @@ def _fetch_folder(
         return FetchedSnapshot(present, reused=True)
     _name_missing(source, choice, say)
     check_sha1(choice, lambda path: folder / path)
+    _, root = locate_folder(source, settings)
     say(f"{source.id}: copying {len(choice.paths)} files from {folder}")
     dataset = store(
         source,
@@ -126,6 +161,7 @@ def _fetch_folder(
         choice,
         kind="local" if source.folder is not None else "folder",
         place=lambda path, target: copy_file(listing, path, target, sha256=hashes[path]),
+        licence=card_licence(top_level_files(folder, [CARD], root=root).get(CARD)),
     )
     return FetchedSnapshot(dataset, reused=False)
 
@@ -153,7 +189,6 @@ def _fetch_hub(
         say(f"{source.id}: '{source.revision}' of {repository} is {commit}")
         present = None if force else reusable(source, lake, commit)
     dataset = present or _download(source, lake, hub, listing, say=say)
-    lock_commit(lake, repository=repository, revision=source.revision, commit=commit)
     return FetchedSnapshot(dataset, reused=present is not None)
 
 
@@ -187,6 +222,7 @@ def _download(source: Source, lake: Lake, hub: HubClient, listing: Listing, *, s
         choice,
         kind="hub",
         place=lambda path, target: link(files[path], target),
+        licence=listing.licence,
     )
     for leftover in lake.raw(source.id).glob(".partial-*"):
         shutil.rmtree(leftover, ignore_errors=True)

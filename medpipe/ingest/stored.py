@@ -15,9 +15,8 @@ from medpipe.ingest import CODE_VERSION
 from medpipe.ingest.choice import Choice
 from medpipe.ingest.errors import FetchError
 from medpipe.ingest.subsets import is_published
-from medpipe.lake.dataset import HEAD, Dataset, is_whole, publish
+from medpipe.lake.dataset import Dataset, is_whole, publish
 from medpipe.lake.digest import sha256_file
-from medpipe.lake.files import write_bytes_atomically
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, Recipe, read_manifest
 
@@ -70,7 +69,7 @@ def check_sha1(choice: Choice, located: Callable[[str], Path]) -> None:
 
 
 def reusable(source: Source, lake: Lake, revision: str) -> Dataset | None:
-    """The snapshot of this revision with these patterns, made current; None if it must be fetched."""
+    """The snapshot of this revision with these patterns; None if it must be fetched."""
     folder = lake.dataset(ROOM, source.id, digest=revision)
     try:
         manifest = read_manifest(folder)
@@ -78,7 +77,6 @@ def reusable(source: Source, lake: Lake, revision: str) -> Dataset | None:
         return None
     if manifest.recipe.digest != _recipe(source, revision).digest or not is_whole(folder, manifest):
         return None
-    write_bytes_atomically(lake.raw(source.id) / HEAD, revision.encode())
     return Dataset(folder, manifest)
 
 
@@ -95,8 +93,17 @@ def intact_files(folder: Path) -> dict[str, Path]:
     }
 
 
-def store(source: Source, lake: Lake, revision: str, choice: Choice, *, kind: str, place: Place) -> Dataset:
-    """Publishes the files of one revision as the source's current snapshot.
+def store(
+    source: Source,
+    lake: Lake,
+    revision: str,
+    choice: Choice,
+    *,
+    kind: str,
+    place: Place,
+    licence: str | None,
+) -> Dataset:
+    """Publishes the files of one revision; which revision is current stays as it is.
 
     Args:
         source: the catalog entry.
@@ -105,6 +112,7 @@ def store(source: Source, lake: Lake, revision: str, choice: Choice, *, kind: st
         choice: which files.
         kind: what they come from: `hub`, `folder` (a folder hub) or `local`.
         place: puts each file into the draft.
+        licence: as the publisher's card states it.
 
     Raises:
         DiskFullError: no space left; the snapshot before it stays current.
@@ -114,11 +122,12 @@ def store(source: Source, lake: Lake, revision: str, choice: Choice, *, kind: st
         "asked": source.revision,
         "revision": revision,
         "origin": kind,
+        "licence": {"card": licence, "catalog": source.licence.name},
         **choice.facts(),
     }
     folder = lake.dataset(ROOM, source.id, digest=revision)
     recipe = _recipe(source, revision)
-    with publish(lake, ROOM, source.id, recipe=recipe, digest=revision) as draft:
+    with publish(lake, ROOM, source.id, recipe=recipe, digest=revision, make_current=False) as draft:
         for path in choice.paths:
             target = draft.path / path
             target.parent.mkdir(parents=True, exist_ok=True)

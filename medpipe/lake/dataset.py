@@ -117,7 +117,14 @@ def _list_files(draft: Draft) -> tuple[DatasetFile, ...]:
 
 
 @contextlib.contextmanager
-def publish(lake: Lake, room: str, *names: str, recipe: Recipe, digest: str | None = None) -> Iterator[Draft]:
+def publish(
+    lake: Lake,
+    room: str,
+    *names: str,
+    recipe: Recipe,
+    digest: str | None = None,
+    make_current: bool = True,
+) -> Iterator[Draft]:
     """Gives a draft to fill; on leaving the block without an error the draft becomes a data set.
 
     What a killed process left of a draft of the same name is removed.
@@ -128,6 +135,7 @@ def publish(lake: Lake, room: str, *names: str, recipe: Recipe, digest: str | No
         names: the data set's name, one or more folder names.
         recipe: what the data set is made of.
         digest: name of the data set where it has one of its own (a commit); computed if unset.
+        make_current: let `HEAD` name it.
 
     Yields:
         The draft; its `published` is set once the block has been left.
@@ -156,7 +164,8 @@ def publish(lake: Lake, room: str, *names: str, recipe: Recipe, digest: str | No
             fsync_path(draft.path / file.path)
         write_manifest(draft.path, manifest)
         draft.published = _rename_into_place(draft.path, folder / manifest.digest, manifest)
-        write_bytes_atomically(folder / HEAD, manifest.digest.encode())
+        if make_current:
+            write_bytes_atomically(folder / HEAD, manifest.digest.encode())
 
 
 def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Dataset:

@@ -140,14 +140,15 @@ def test_an_unchanged_revision_is_not_fetched_again(hub: Hub, proxy: Proxy, lake
 
 def test_a_new_commit_is_taken_only_with_refresh(hub: Hub, lake: Lake) -> None:
     old = get(lake, hub.url)
-    commit = hub.change(b'{"text": "new"}\n')
+    news = 4 * b'{"text": "new"}\n'
+    commit = hub.change(news)
     assert commit != old.revision
     assert get(lake, hub.url).revision == old.revision
     # Another source of the same repository stays at the same commit.
     assert get(lake, hub.url, id="other").revision == old.revision
     new = get(lake, hub.url, refresh=True)
     assert (new.revision, new.reused) == (commit, False)
-    assert contents(new) == {"train.jsonl": b'{"text": "new"}\n'}
+    assert contents(new) == {"train.jsonl": news}
     assert locked_commit(lake, repository=REPOSITORY, revision="main") == commit
     assert old.path.is_dir()
     assert get(lake, hub.url, id="other").revision == commit

@@ -84,6 +84,7 @@ def test_folder_hub(fetcher: Fetcher, lake: Lake) -> None:
         "files": {"train.jsonl": ["train.jsonl"], "more/*.jsonl": ["more/a.jsonl", "more/b.jsonl"]},
         "resolved": [],
         "missing": [],
+        "licence": {"card": None, "catalog": "mit"},
     }
     assert current(lake, "raw", "clinic_notes").path == snapshot.path
     assert [path.name for path in matching_files(snapshot.path, "**/*.jsonl")] == [
@@ -101,7 +102,7 @@ def test_unchanged_files_are_reused_and_changed_ones_are_not(fetcher: Fetcher, h
     (hub / REPOSITORY / "README.md").write_text("a file that is not meant")
     again = fetcher("train.jsonl")
     assert (again.revision, again.reused) == (first.revision, True)
-    (hub / REPOSITORY / "train.jsonl").write_text("changed\n")
+    (hub / REPOSITORY / "train.jsonl").write_text(FILES["train.jsonl"] + "\n")
     changed = fetcher("train.jsonl")
     assert changed.revision != first.revision
     assert not changed.reused

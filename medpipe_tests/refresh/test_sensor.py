@@ -9,11 +9,18 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
+from medpipe.cli import app
+from medpipe.ingest.assets import REVISION_ACCEPTED
+from medpipe.ingest.held import accepted
+from medpipe.lake.dataset import current
+from medpipe.refresh.jobs import raw_config
 from medpipe.refresh.sensor import SENSOR
 from medpipe.refresh.watch import read_watch
 from medpipe.settings import RefreshSettings
-from medpipe_tests.refresh.corpus import Installation, make_installation, write_records
+from medpipe.tokens.snapshot import read_snapshot
+from medpipe_tests.refresh.corpus import SOURCES, Installation, make_installation, write_records
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -131,6 +138,59 @@ def test_a_folder_that_is_gone_is_told_and_backed_off_not_raised(desk: Desk, tmp
         assert read_watch(desk.cursor).asked["folder:guide"] == state
     finally:
         hidden.rename(folder)
+
+
+def checked(result: dg.ExecuteInProcessResult, source: str) -> dg.AssetCheckEvaluation:
+    (found,) = [
+        each
+        for each in result.get_asset_check_evaluations()
+        if each.check_name == REVISION_ACCEPTED and each.asset_key.path[-1] == source
+    ]
+    return found
+
+
+def test_a_revision_that_shrank_waits_for_a_person_and_stops_nobody_else(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, home = desk.installation.lake, desk.installation.settings.home
+    good, corpus = current(lake, "raw", "guide").digest, read_snapshot(lake)
+    desk.cursor = None  # the folder that was gone is not asked for hours
+    write_records(desk.installation.folder("guide") / "a.jsonl", range(5))
+    write_records(desk.installation.folder("web") / "d.jsonl", range(8000, 8010))
+    (request,), _ = desk.tick()
+    stopped = desk.run(request)
+    assert not stopped.success and read_snapshot(lake) == corpus
+    check = checked(stopped, "guide")
+    assert check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    assert "less (MEDPIPE_REFRESH_MAX_SHRINK allows 20%)" in str(check.description)
+    assert current(lake, "raw", "guide").digest == good
+    # The other source goes on by itself; the held one is not requested again.
+    (request,), _ = desk.tick()
+    assert names(request.asset_selection) >= {"raw/web", "snapshot"} - {"raw/guide"}
+    assert desk.run(request).success
+    newer = read_snapshot(lake)
+    assert newer != corpus and newer.revisions["guide"] == good
+    assert desk.tick()[0] == []
+    # So does the weekly floor: it warns.
+    everything = desk.installation.build(desk.instance, run_config=raw_config(SOURCES, refresh=True))
+    assert everything.success and read_snapshot(lake) == newer
+    assert checked(everything, "guide").severity is dg.AssetCheckSeverity.WARN
+
+    for name, value in [("HOME", home), ("HUB", home.parent / "hub"), ("SOURCES", home.parent / "sources")]:
+        monkeypatch.setenv(f"MEDPIPE_{name}", str(value))
+    told = CliRunner().invoke(app, ["sources", "held"])
+    assert told.exit_code == 0 and "guide: revision folder-" in told.stdout
+    done = CliRunner().invoke(app, ["sources", "accept", "guide"])
+    assert done.exit_code == 0 and "is accepted" in done.stdout
+    (record,) = accepted(lake, "guide")
+    assert record["by"].endswith("by command") and record["over"] == good and record["reasons"]
+    assert CliRunner().invoke(app, ["sources", "accept", "guide"]).exit_code == 2
+    # The acceptance alone lets the sensor take it up.
+    (request,), _ = desk.tick()
+    assert request.run_config["ops"] == {} and "normalized/guide" in names(request.asset_selection)
+    result = desk.run(request)
+    assert result.success and checked(result, "guide").passed
+    assert read_snapshot(lake).revisions["guide"] == record["revision"]
 
 
 def test_it_is_on_where_the_workplace_says_so(desk: Desk) -> None:
