@@ -4,6 +4,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from medpipe.lake.layout import Lake
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
 from medpipe.pretrain.plan import Plan, load_plan
 from medpipe.pretrain.stage_run import StageRun
-from medpipe.pretrain.stop import StopRequest
+from medpipe.pretrain.stop import Stopped, StopRequest
 from medpipe_tests.pretrain.corpus import Corpus, build_corpus
 
 
@@ -48,6 +49,29 @@ def plan() -> Plan:
 @pytest.fixture
 def compiled(plan: Plan, corpus: Corpus) -> CompiledPlan:
     return compile_plan(plan, corpus.snapshot, corpus.lake)
+
+
+@pytest.fixture(scope="session")
+def straight(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Any]:
+    """Weights, moments and losses of an undisturbed first stage."""
+    from medpipe_tests.pretrain.trainers import copy_of, digests, losses, tiny
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = stage_run(copy_of(corpus, tmp_path_factory.mktemp("straight") / "lake"), tiny(), "fast")
+    run.run()
+    torch.set_num_threads(threads)
+    return digests(run.folder), losses(run.folder)
+
+
+@pytest.fixture
+def halfway(own_corpus: Corpus, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    """A run that was stopped after eight of twenty steps; checkpoints 6 and 8 are there."""
+    from medpipe_tests.pretrain.trainers import REACHED, StopAfter
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stage_run(own_corpus, plan, "fast", stop=StopAfter(patch, REACHED)).run()
+    return own_corpus
 
 
 def stage_run(

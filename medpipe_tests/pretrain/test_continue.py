@@ -33,7 +33,7 @@ from medpipe.tokens.shards import build_shards
 from medpipe.tokens.snapshot import CorpusSnapshot, build_snapshot
 from medpipe.tokens.tokenizer import train_tokenizer
 from medpipe_tests.pretrain.corpus import Corpus, sentence
-from medpipe_tests.pretrain.test_start import SMALL, compiled_from, save_model
+from medpipe_tests.pretrain.starts import SMALL, compiled_from, save_model
 from medpipe_tests.tokens.documents import Text, publish_documents
 
 FP32 = Compute(torch.device("cpu"), Precision.FP32)
@@ -162,8 +162,8 @@ def test_tables_of_a_plan_that_took_stages_over(own_corpus: Corpus) -> None:
     import shutil
 
     from medpipe_tests.pretrain.conftest import stage_run
-    from medpipe_tests.pretrain.test_stage_run import tiny
-    from medpipe_tests.pretrain.test_start import REFRESH, plan_from
+    from medpipe_tests.pretrain.starts import REFRESH, plan_from
+    from medpipe_tests.pretrain.trainers import tiny
 
     compile_pinned(tiny(), own_corpus.lake, stage="fast")
     for stage in ("fast", "stable"):

@@ -2,70 +2,49 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from medpipe.lake.digest import sha256_file
-from medpipe.lake.layout import Lake
 from medpipe.pretrain.checkpoint import OPTIMIZER, WEIGHTS, list_checkpoints, read_state
-from medpipe.pretrain.launch import trainer_command, trainer_environment
+from medpipe.pretrain.launch import trainer_command
 from medpipe.pretrain.plan import Plan
 from medpipe.pretrain.result import read_result
 from medpipe.tracking.spool import read_events
 from medpipe_tests.pretrain.conftest import stage_run
 from medpipe_tests.pretrain.corpus import Corpus
-
-KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+from medpipe_tests.pretrain.trainers import AT_STEP, KILL, copy_of, ended, trainer_with
 
 # Each makes the trainer kill itself at one exact place; nothing but SIGKILL is simulated.
-AT_STEP = """
-from medpipe.pretrain.training import Training
-original = Training.train_step
-def train_step(self):
-    result = original(self)
-    if self.step == {step}:
-        {kill}
-    return result
-Training.train_step = train_step
-"""
 WHILE_SAVING = """
 from medpipe.pretrain import checkpoint
 original = checkpoint.write_manifest
 def write_manifest(folder, manifest):
     if manifest.facts["step"] == {step}:
-        {kill}
+        {action}
     original(folder, manifest)
 checkpoint.write_manifest = write_manifest
 """
 AT_THE_BORDER = """
 from medpipe.pretrain import stage_run
 def write_result(folder, result):
-    {kill}
+    {action}
 stage_run.write_result = write_result
 """
 
 
 def train_until_killed(corpus: Corpus, stage: str, hook: str, step: int = 0) -> None:
-    code = hook.format(kill=KILL, step=step) + "\nfrom medpipe.pretrain import worker\nworker.main()"
-    command = trainer_command(lake=corpus.lake.root, plan="tiny", snapshot="current", stage=stage)
-    options = command[command.index("medpipe.pretrain.worker") + 1 :]
-    out = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=300)
-    assert out.returncode == -signal.SIGKILL, out.stderr
+    done = ended(trainer_with(corpus, hook.format(action=KILL, step=step), stage=stage))
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def train(corpus: Corpus, stage: str) -> str:
-    command = trainer_command(lake=corpus.lake.root, plan="tiny", snapshot="current", stage=stage)
-    environment = os.environ | trainer_environment()
-    out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert out.returncode == 0, out.stderr
-    return out.stderr
+    done = ended(trainer_command(lake=corpus.lake.root, plan="tiny", snapshot="current", stage=stage))
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def outcome(corpus: Corpus, plan: Plan, stage: str) -> dict[str, object]:
@@ -87,11 +66,7 @@ def outcome(corpus: Corpus, plan: Plan, stage: str) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_killed_and_resumed_ends_with_the_same_bytes(corpus: Corpus, plan: Plan, tmp_path: Path) -> None:
-    lakes = {}
-    for name in ("straight", "killed"):
-        shutil.copytree(corpus.lake.root, tmp_path / name)
-        lakes[name] = Corpus(Lake(tmp_path / name), corpus.snapshot, corpus.tokenizer, 0)
-    straight, killed = lakes["straight"], lakes["killed"]
+    straight, killed = (copy_of(corpus, tmp_path / name) for name in ("straight", "killed"))
     for stage in ("fast", "stable"):
         train(straight, stage)
 

@@ -11,16 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
-from medpipe.lake.digest import sha256_file
 from medpipe.lake.layout import Lake
 from medpipe.pretrain import stage_run as stage_run_module
 from medpipe.pretrain import worker
 from medpipe.pretrain.checkpoint import OPTIMIZER, WEIGHTS, CheckpointError, list_checkpoints, read_state
 from medpipe.pretrain.guard import RunLockedError, run_lock
 from medpipe.pretrain.launch import trainer_failure
-from medpipe.pretrain.plan import STAGES, Plan, builtin_plans, parse_plan
+from medpipe.pretrain.plan import STAGES, Plan, builtin_plans
 from medpipe.pretrain.result import is_current, read_result
 from medpipe.pretrain.stage_run import ParentMissingError, StageRun
 from medpipe.pretrain.stop import Stopped, StopRequest
@@ -28,20 +26,7 @@ from medpipe.pretrain.training import NonFiniteError, Training
 from medpipe.tracking.spool import read_events
 from medpipe_tests.pretrain.conftest import stage_run
 from medpipe_tests.pretrain.corpus import Corpus
-
-
-def tiny(**changes: Any) -> Plan:
-    return parse_plan(yaml.safe_load(builtin_plans()["tiny"].read_text()) | changes, origin="test")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    newest = list_checkpoints(folder / "checkpoints")[-1]
-    return {name: sha256_file(newest / name) for name in (WEIGHTS, OPTIMIZER)}
-
-
-def losses(folder: Path) -> list[tuple[int, int, float]]:
-    events = [e for e in read_events(folder / "metrics.jsonl") if e.kind == "metrics"]
-    return [(e.step, e.tokens, e.values["train/loss"]) for e in events]
+from medpipe_tests.pretrain.trainers import StopAfter, arguments, digests, losses, tiny
 
 
 def test_the_whole_curriculum(own_corpus: Corpus, plan: Plan) -> None:
@@ -133,22 +118,6 @@ def test_a_damaged_parent_is_refused(own_corpus: Corpus, plan: Plan) -> None:
     assert any("trying the one before" in line for line in news)
     assert any("resuming after step 18 of 20" in line for line in news)
     stage_run(own_corpus, plan, "stable").run()
-
-
-class StopAfter(StopRequest):
-    """Asks for an end once the trainer has taken some steps."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-        super().__init__()
-        original = Training.train_step
-
-        def counting(training: Training) -> Any:
-            result = original(training)
-            if training.step == steps:
-                self.signal_name = "SIGINT"
-            return result
-
-        monkeypatch.setattr(Training, "train_step", counting)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 12])
@@ -276,11 +245,6 @@ def test_a_second_trainer_is_refused(own_corpus: Corpus, plan: Plan) -> None:
     with run_lock(run.folder), pytest.raises(RunLockedError, match=f"process {os.getpid()} is training in"):
         run.run()
     run.run()
-
-
-def arguments(corpus: Corpus, stage: str = "fast", plan: str = "tiny") -> list[str]:
-    root = str(corpus.lake.root)
-    return ["--lake", root, "--plan", plan, "--snapshot", "current", "--stage", stage]
 
 
 def test_worker_trains_and_reports(own_corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,39 +3,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.stream_inputs import Component, Shard, Stage
 from medpipe.pretrain import stream as stream_module
 from medpipe.pretrain.permutation import seeded_permutation, stable_order
 from medpipe.pretrain.stream import SampleStream, allocate
 from medpipe.pretrain.windows import Sample, Windows
-
-
-@dataclass(frozen=True)
-class Shard:
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Component:
-    samples: int
-    shards: tuple[Shard, ...]
-
-
-@dataclass(frozen=True)
-class Stage:
-    digest: str
-    sequence_length: int
-    components: tuple[Component, ...]
-
-    @property
-    def samples(self) -> int:
-        return sum(component.samples for component in self.components)
 
 
 def make_stage(counts: list[int], tokens: list[list[int]], length: int, digest: str = "d") -> Stage:
@@ -43,7 +21,7 @@ def make_stage(counts: list[int], tokens: list[list[int]], length: int, digest: 
         Component(count, tuple(Shard(size) for size in sizes))
         for count, sizes in zip(counts, tokens, strict=True)
     )
-    return Stage(digest, length, components)
+    return Stage(digest, length, 1, components)
 
 
 @st.composite

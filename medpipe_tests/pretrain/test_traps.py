@@ -22,7 +22,7 @@ from medpipe.pretrain.training import Training
 from medpipe.tracking.spool import read_events
 from medpipe_tests.pretrain.conftest import stage_run
 from medpipe_tests.pretrain.corpus import Corpus
-from medpipe_tests.pretrain.test_stage_run import StopAfter
+from medpipe_tests.pretrain.trainers import StopAfter
 
 
 def begun(corpus: Corpus, plan: Plan, precision: Precision = Precision.FP32) -> Training:

@@ -107,16 +107,22 @@ def test_finished_documents_are_not_encoded_again(
     assert sum(encoded) == dataset.manifest.rows - done + others["chats"].dataset.manifest.rows
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "journal", "flipped", "flipped index"])
-def test_damaged_leftovers_are_not_trusted(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    expected = build(corpus, Lake(tmp_path / "whole"))
+def left_behind(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A lake with what a build leaves that was interrupted after three shards."""
     lake = Lake(tmp_path / "broken")
     with monkeypatch.context() as patch:
         failing_after(3, KeyboardInterrupt(), patch)
         with pytest.raises(KeyboardInterrupt):
             build(corpus, lake)
+    return lake
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "journal", "flipped", "flipped index"])
+def test_damaged_leftovers_are_not_trusted(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    expected = build(corpus, Lake(tmp_path / "whole"))
+    lake = left_behind(corpus, tmp_path, monkeypatch)
     (work,) = folder_of(lake).glob(".work-*")
     file = next(work.glob("*.idx"))
     if damage == "cut":
@@ -141,11 +147,7 @@ def test_force_does_not_take_leftovers(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = build(corpus, Lake(tmp_path / "whole"))
-    lake = Lake(tmp_path / "broken")
-    with monkeypatch.context() as patch:
-        failing_after(3, KeyboardInterrupt(), patch)
-        with pytest.raises(KeyboardInterrupt):
-            build(corpus, lake)
+    lake = left_behind(corpus, tmp_path, monkeypatch)
     news: list[str] = []
     assert files_of(build(corpus, lake, force=True, progress=news.append)) == files_of(expected)
     assert not any("from a run before" in line for line in news)

@@ -10,6 +10,8 @@ from mlflow import MlflowClient
 
 from medpipe.settings import Settings
 from medpipe.tracking.facts import CurriculumFacts, DatasetFacts, StageFacts
+from medpipe.tracking.runs import StageRuns, begin_stage
+from medpipe.tracking.spool import Spool
 from medpipe.tracking.store import client, ensure_store
 
 PLAN = "name: tiny\nstages:\n- name: fast\n"
@@ -81,3 +83,17 @@ def write_checkpoint(folder: Path, *, weight: float = 1.0) -> Path:
 def points(mlflow: MlflowClient, run_id: str, key: str = "train/loss") -> list[tuple[int, float]]:
     """Step and value of every point of a metric, in step order, doubles included."""
     return sorted((point.step, point.value) for point in mlflow.get_metric_history(run_id, key))
+
+
+@pytest.fixture
+def runs(settings: Settings) -> StageRuns:
+    return begin_stage(settings, curriculum=curriculum(), stage=stage())
+
+
+def train(spool: Spool, steps: range) -> None:
+    for step in steps:
+        spool.metrics({"train/loss": 10.0 / step, "train/learning_rate": 0.1}, step=step, tokens=100 * step)
+
+
+def expected(steps: range) -> list[tuple[int, float]]:
+    return [(step, 10.0 / step) for step in steps]
