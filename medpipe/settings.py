@@ -165,6 +165,10 @@ class Settings(BaseSettings):
     """A mirror of the hub."""
     hf_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
     """Credential for gated data sets; never logged."""
+    serve_user: str = "medpipe"
+    """Who comes in at `medpipe serve`."""
+    serve_password: SecretStr | None = None
+    """What they have to say; kept as a hash only, never logged."""
     refresh: RefreshSettings = Field(default_factory=RefreshSettings, validation_alias="refresh")
     """How the corpus is kept up to date."""
 

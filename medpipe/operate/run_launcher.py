@@ -90,6 +90,10 @@ class LocalRunLauncher(DefaultRunLauncher):
         self._instance.add_run_tags(context.dagster_run.run_id, tags)
         super().launch_run(context)
 
+    def is_of_this_machine(self, run: DagsterRun) -> bool:
+        """Whether a run's process is here, as far as anybody noted."""
+        return run.tags.get(MACHINE_TAG, socket.gethostname()) == socket.gethostname()
+
     @property
     def supports_check_run_worker_health(self) -> bool:
         """Makes run monitoring ask."""
@@ -97,10 +101,9 @@ class LocalRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Looks for the run's process; one of another machine, or that nobody noted, counts as running."""
-        machine = run.tags.get(MACHINE_TAG, socket.gethostname())
-        if machine != socket.gethostname():
-            return CheckRunHealthResult(WorkerStatus.RUNNING, f"its process is on {machine}")
-        worker = _worker_of(self._instance, run)
+        if not self.is_of_this_machine(run):
+            return CheckRunHealthResult(WorkerStatus.RUNNING, f"its process is on {run.tags[MACHINE_TAG]}")
+        worker = worker_of(self._instance, run)
         if worker is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "its process is not known")
         pid, seen_at = worker
@@ -138,7 +141,7 @@ def _is_worker(noted: str, pid: int, seen_at: float) -> bool:
     return int(ticks) <= found.started <= int(ticks) + START_SECONDS * ticks_per_second()
 
 
-def _worker_of(instance: DagsterInstance, run: DagsterRun) -> tuple[int, float] | None:
+def worker_of(instance: DagsterInstance, run: DagsterRun) -> tuple[int, float] | None:
     """Process id of a run's worker and a time at which it was running."""
     for entry in instance.event_log_storage.get_logs_for_run(
         run.run_id, of_type={DagsterEventType.ENGINE_EVENT}, limit=_FIRST_EVENTS

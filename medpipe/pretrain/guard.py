@@ -18,6 +18,8 @@ from pathlib import Path
 
 PARENT_VARIABLE = "MEDPIPE_TRAINER_PARENT"
 """Process id of the launcher, so that one that is gone already is noticed."""
+LAUNCHER_VARIABLE = "MEDPIPE_LAUNCHER"
+"""Who started the trainer, as `ProcessIdentity` writes it: `medpipe doctor` tells orphans by it."""
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_AGAIN_S = 0.5

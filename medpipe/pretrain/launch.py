@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from medpipe.pretrain.guard import PARENT_VARIABLE
+from medpipe.lake.process import this_process
+from medpipe.pretrain.guard import LAUNCHER_VARIABLE, PARENT_VARIABLE
 from medpipe.pretrain.result import StageResult, is_current, read_result, stage_run_folder, trainer_failure
 
 __all__ = [
@@ -77,6 +78,7 @@ def trainer_environment() -> dict[str, str]:
     """
     return {
         PARENT_VARIABLE: str(os.getpid()),
+        LAUNCHER_VARIABLE: str(this_process()),
         "HF_HUB_OFFLINE": "1",
         # Processes of one machine talk over its loopback interface.
         "GLOO_SOCKET_IFNAME": "lo",

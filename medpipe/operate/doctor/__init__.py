@@ -1,0 +1,1 @@
+"""Finds what a crash leaves behind, and repairs what nobody alive is working on."""

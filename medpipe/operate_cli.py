@@ -1,0 +1,94 @@
+"""The commands that look after a running platform: `medpipe doctor`, `medpipe serve`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from medpipe.cli_output import AsJson, print_json
+from medpipe.settings import Settings
+
+
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what nobody alive works on.")] = False,
+    read_all: Annotated[
+        bool, typer.Option("--read-all", help="Compare the checksum of every file of the lake; reads it all.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find what crashes left behind, and mend it if asked to. Status 1 where something is left to do."""
+    from medpipe.operate.doctor.examine import examine
+
+    found = examine(Settings(), repair=repair, read_all=read_all)
+    if as_json:
+        names = ("kind", "thing", "problem", "fix", "outcome", "note")
+        facts = [
+            {name: getattr(each, name) for name in names} | {"repairable": each.repair is not None}
+            for each in found
+        ]
+        print_json(facts)
+    elif not found:
+        typer.echo("nothing found: no orphan, no stuck run, no half-written data set")
+    else:
+        table = Table("what", "name", "found", "repair" if not repair else "outcome", box=box.SIMPLE_HEAD)
+        for each in found:
+            last = each.fix if each.outcome == "found" else f"{each.outcome} ({each.note or each.fix})"
+            table.add_row(each.kind, each.thing, each.problem, last)
+        Console().print(table)
+        mendable = sum(each.repair is not None and each.outcome == "found" for each in found)
+        if mendable:
+            typer.echo(f"{mendable} of {len(found)} are mended by `medpipe doctor --repair`")
+    if any(each.is_open for each in found):
+        raise typer.Exit(1)
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another than loopback needs a password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port that people come in by.")] = 8080,
+    public_url: Annotated[
+        str | None, typer.Option(help="What people type, where it is not http://<host>:<port>.")
+    ] = None,
+    tls: Annotated[
+        str, typer.Option(help="off, internal (Caddy's own authority) or auto (Let's Encrypt; public name).")
+    ] = "off",
+    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopback.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI, on loopback.")] = 5000,
+) -> None:
+    """Start everything behind one reverse proxy with a password (MEDPIPE_SERVE_PASSWORD), until Ctrl-C."""
+    from medpipe.operate.dev import serve_until_stopped
+    from medpipe.operate.proxy import Door, check_door, find_caddy, places_behind, proxy_server
+    from medpipe.operate.servers import LOOPBACK, require_free
+
+    settings = Settings()
+    # Neither the servers nor what they start has any use for it.
+    os.environ.pop("MEDPIPE_SERVE_PASSWORD", None)
+    door = Door(
+        host=host,
+        port=port,
+        public_url=public_url,
+        tls=tls,
+        user=settings.serve_user,
+        password=settings.serve_password,
+    )
+    check_door(door)
+    caddy = find_caddy()
+    require_free(port, "--port", host=LOOPBACK if door.is_loopback else host)
+    places = places_behind(door, dagster_port=dagster_port, mlflow_port=mlflow_port)
+    state = settings.home / "proxy"
+    if not door.is_loopback and not door.url.startswith("https"):
+        typer.echo(
+            "medpipe: the password goes over the network as it is; use --tls, or TLS of your own", err=True
+        )
+    serve_until_stopped(
+        settings,
+        places,
+        more=lambda folder: [proxy_server(door, places, folder=folder, state=state, caddy=caddy)],
+        urls=[f"{door.url}{places.dagster_prefix}", f"{door.url}{places.mlflow_prefix}"],
+    )
