@@ -17,6 +17,8 @@ from medpipe.pretrain.checks import build_resume_check
 from medpipe.pretrain.configured import configured_plan
 from medpipe.pretrain.plan import load_plan
 from medpipe.pretrain.published_model import tokenizer_config
+from medpipe.refresh.alerts import build_failure_sensor
+from medpipe.refresh.freshness import with_freshness
 from medpipe.refresh.jobs import automatic_refresh
 from medpipe.refresh.schedule import build_weekly_refresh
 from medpipe.refresh.sensor import build_refresh_sensor
@@ -47,17 +49,24 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     first = plan if settings.start_from is None else load_plan(settings.plan)
     return dg.Definitions(
         assets=[
-            *(build_raw_asset(source, settings=settings, lake=lake) for source in sources),
+            *with_freshness(
+                [build_raw_asset(source, settings=settings, lake=lake) for source in sources], settings
+            ),
             *(build_normalized_asset(source, lake=lake) for source in sources),
             *build_corpus_assets(sources, catalog=catalog.sources, lake=lake),
-            *build_token_assets(sources, tokenizer=tokenizer_config(first, lake), lake=lake),
+            *with_freshness(
+                build_token_assets(sources, tokenizer=tokenizer_config(first, lake), lake=lake), settings
+            ),
             *build_stage_assets(plan, settings=settings, lake=lake),
             *build_evaluation_assets(plan, settings=settings, lake=lake),
         ],
         asset_checks=[build_resume_check(plan, lake=lake)],
         jobs=[*JOBS, automatic_refresh],
         schedules=[build_weekly_refresh(sources, settings=settings)],
-        sensors=[build_refresh_sensor(sources, settings=settings, lake=lake)],
+        sensors=[
+            build_refresh_sensor(sources, settings=settings, lake=lake),
+            build_failure_sensor(settings),
+        ],
         resources={"pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},
         loggers={"console": progress_logger},
         executor=dg.multiprocess_executor.configured(

@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     """Who comes in at `medpipe serve`."""
     serve_password: SecretStr | None = None
     """What they have to say; kept as a hash only, never logged."""
+    webhook_url: SecretStr | None = None
+    """Address that failed runs are posted to; a secret, never logged."""
     refresh: RefreshSettings = Field(default_factory=RefreshSettings, validation_alias="refresh")
     """How the corpus is kept up to date."""
 
@@ -186,6 +188,7 @@ class Settings(BaseSettings):
         "mlflow_artifact_root",
         "dagster_postgres_url",
         "hf_endpoint",
+        "webhook_url",
         mode="before",
     )
     @classmethod
