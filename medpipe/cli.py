@@ -130,13 +130,13 @@ def verify_resume_of(
     """Train a plan straight and again with kills; compare every byte. Takes twice its training time."""
     from dataclasses import asdict
 
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.pretrain.configured import configured_plan
     from medpipe.pretrain.verify_resume import verify_resume
     from medpipe.tokens.snapshot import read_snapshot
 
     settings = settings_from(start_from, plan=plan)
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     compared = verify_resume(
         configured_plan(settings),
         read_snapshot(lake, snapshot),

@@ -10,7 +10,7 @@ from medpipe.console import progress_logger
 from medpipe.curate.assets import build_corpus_assets
 from medpipe.evaluate.assets import build_evaluation_assets
 from medpipe.ingest.assets import build_raw_asset
-from medpipe.lake.layout import Lake
+from medpipe.lake.layout import open_lake
 from medpipe.normalize.assets import build_normalized_asset
 from medpipe.pretrain.assets import build_stage_assets
 from medpipe.pretrain.checks import build_resume_check
@@ -42,7 +42,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         SettingsError: a folder that a setting names is not there.
     """
     catalog = load_catalog(settings)
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     sources = catalog.enabled
     plan = configured_plan(settings)
     # The tokenizer is that of the first run, whatever a refresh goes on from.

@@ -35,14 +35,14 @@ def trace(
     if (text is None) == (record_id is None):
         raise typer.BadParameter("give a passage with --text or a record's id with --id, and not both")
     from medpipe.catalog.selection import load_catalog
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.lineage.render import print_trace
     from medpipe.lineage.trace import TraceOptions
     from medpipe.lineage.trace import trace as find
 
     settings = Settings()
     found = find(
-        Lake(settings.lake),
+        open_lake(settings),
         {source.id: source for source in load_catalog(settings).sources},
         text=text,
         record_id=record_id,
@@ -65,12 +65,12 @@ def batch(
     as_json: AsJson = False,
 ) -> None:
     """Which documents were in one optimizer step of a run."""
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.lineage.render import print_step
     from medpipe.lineage.step import documents_of_step
     from medpipe.pretrain.seen import find_run, trained_steps
 
-    lake = Lake(Settings().lake)
+    lake = open_lake(Settings())
     found = find_run(lake, run)
     shown = documents_of_step(lake, found, step, trained_to=trained_steps(found))
     if as_json:
@@ -105,7 +105,7 @@ def forget(
     if not ids and not source:
         raise typer.BadParameter("name the ids of records, or a source with --source")
     from medpipe.catalog.selection import load_catalog
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.lineage.forget import carry_out
     from medpipe.lineage.planning import plan_withdrawal
     from medpipe.lineage.render import print_forgotten, print_plan
@@ -113,7 +113,7 @@ def forget(
 
     settings = Settings()
     sources = {each.id: each for each in load_catalog(settings).sources}
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     with exclusive_home(settings) if lake.root.exists() else nullcontext():
         plan = plan_withdrawal(
             lake,

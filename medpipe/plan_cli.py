@@ -56,13 +56,13 @@ def check(
 ) -> None:
     """Compile a plan against the corpus and refuse it with every reason; else print what it costs."""
     from medpipe.lake.files import write_bytes_atomically
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.pretrain.check import arithmetic, check_plan, plan_facts
     from medpipe.pretrain.configured import configured_plan, configured_plan_file
     from medpipe.tokens.snapshot import read_snapshot
 
     settings = settings_from(start_from, plan=plan)
-    lake, loaded = Lake(settings.lake), configured_plan(settings)
+    lake, loaded = open_lake(settings), configured_plan(settings)
     compiled = check_plan(loaded, read_snapshot(lake, snapshot), lake)
     trial = None
     if measure:
@@ -87,7 +87,7 @@ def check(
 @plan_app.command("fetch")
 def fetch(plan: PlanName, as_json: AsJson = False) -> None:
     """Download the hub model that a plan starts from, at its pinned commit, into the lake."""
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.pretrain.plan import PlanError, load_plan
     from medpipe.pretrain.published_model import fetch_model
 
@@ -97,7 +97,7 @@ def fetch(plan: PlanName, as_json: AsJson = False) -> None:
         raise PlanError(loaded.name, ["start_from names no hub model; nothing is to fetch"])
     folder = fetch_model(
         start,
-        Lake(settings.lake),
+        open_lake(settings),
         endpoint=settings.hf_endpoint,
         token=settings.hf_token.get_secret_value() if settings.hf_token else None,
         progress=lambda text: typer.echo(text, err=True),

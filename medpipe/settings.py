@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -122,6 +123,10 @@ def _spans(hours: str) -> list[tuple[time, time]]:
     return spans
 
 
+def _is_store(value: Path | str | None) -> bool:
+    return isinstance(value, str) and value.startswith("s3://")
+
+
 class Settings(BaseSettings):
     """What a person can set from outside, each by one environment variable.
 
@@ -136,8 +141,8 @@ class Settings(BaseSettings):
 
     home: Path = Path(".medpipe")
     """Folder of all state: `lake/`, `dagster/`, `mlflow/`."""
-    lake_root: Path | None = Field(default=None, validation_alias="MEDPIPE_LAKE")
-    """Another root for data; `<home>/lake` if unset."""
+    lake_root: Path | str | None = Field(default=None, validation_alias="MEDPIPE_LAKE")
+    """Another root for data, a folder or `s3://bucket/prefix`; `<home>/lake` if unset."""
     sources: Path | None = None
     """Folder of further catalog entries (`*.yaml`, `dataset_info.json`)."""
     hub: Path | None = None
@@ -176,8 +181,10 @@ class Settings(BaseSettings):
 
     @field_validator("home", "lake_root", "sources", "hub", mode="after")
     @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else Path.cwd() / value.expanduser()
+    def _absolute(cls, value: Path | str | None) -> Path | str | None:
+        if value is None or _is_store(value):
+            return value
+        return Path.cwd() / Path(value).expanduser()
 
     @field_validator(
         "lake_root",
@@ -210,8 +217,15 @@ class Settings(BaseSettings):
 
     @cached_property
     def lake(self) -> Path:
-        """Root folder of all data sets."""
-        return self.lake_root or self.home / "lake"
+        """Root folder of all data sets; of a store the folder of its local copy."""
+        if self.lake_store is not None:
+            return self.home / "lake-copy" / re.sub(r"[^A-Za-z0-9._-]+", "-", self.lake_store[5:])
+        return self.home / "lake" if self.lake_root is None else Path(self.lake_root)
+
+    @property
+    def lake_store(self) -> str | None:
+        """The object store that the data sets lie in, `s3://bucket/prefix`; None where they lie on a disk."""
+        return str(self.lake_root).rstrip("/") if _is_store(self.lake_root) else None
 
     @cached_property
     def dagster_home(self) -> Path:

@@ -23,10 +23,10 @@ _SHORT = 12
 @snapshots_app.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List the corpus snapshots, newest first."""
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.tokens.snapshot import list_snapshots, read_snapshot
 
-    lake = Lake(Settings().lake)
+    lake = open_lake(Settings())
     current = read_snapshot(lake).name
     facts: list[dict[str, Any]] = [
         {
@@ -58,11 +58,11 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare two snapshots: documents in, out and changed, tokens, revisions, licences, by source."""
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.tokens.snapshot import read_snapshot
     from medpipe.tokens.snapshot_diff import compare_snapshots
 
-    lake = Lake(Settings().lake)
+    lake = open_lake(Settings())
     found = compare_snapshots(read_snapshot(lake, before), read_snapshot(lake, after), lake)
     if as_json:
         print_json(asdict(found))

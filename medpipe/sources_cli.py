@@ -174,10 +174,10 @@ def held_sources(as_json: AsJson = False) -> None:
     """List the revisions that wait for a person: what changed, and what is read meanwhile."""
     from medpipe.catalog.selection import load_catalog
     from medpipe.ingest.held import read_held
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
 
     settings = Settings()
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     found = [read_held(lake, source.id) for source in load_catalog(settings).sources]
     waiting = [held for held in found if held is not None]
     if as_json:
@@ -198,11 +198,11 @@ def accept_source(
 
     from medpipe.catalog.selection import load_catalog
     from medpipe.ingest.held import accept
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
 
     settings = Settings()
     source = load_catalog(settings).get(source_id)
-    taken = accept(source, Lake(settings.lake), by=f"{getpass.getuser()}, by command", revision=revision)
+    taken = accept(source, open_lake(settings), by=f"{getpass.getuser()}, by command", revision=revision)
     if taken is None:
         raise typer.BadParameter(
             f"no revision of {source.id} is held back; `medpipe sources held` lists them"

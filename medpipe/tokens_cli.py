@@ -29,10 +29,10 @@ def inspect_shard(
     as_json: AsJson = False,
 ) -> None:
     """Show a document of a shard: text, ids, and the source, file and row that it came from."""
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.tokens.inspect import show_document
 
-    shown = show_document(shard, document, lake=Lake(Settings().lake))
+    shown = show_document(shard, document, lake=open_lake(Settings()))
     if as_json:
         print_json(asdict(shown))
         return
@@ -61,7 +61,7 @@ def verify_shards(
     as_json: AsJson = False,
 ) -> None:
     """Read every byte of shards: checksums, ids, indexes, ends of documents. Damage is exit status 1."""
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.tokens.snapshot import read_snapshot
     from medpipe.tokens.verify import require_shards, verify, verify_snapshot
 
@@ -71,7 +71,7 @@ def verify_shards(
             require_shards(folder)
         found = {str(folder): verify(folder) for folder in folders}
     else:
-        lake = Lake(Settings().lake)
+        lake = open_lake(Settings())
         pinned = verify_snapshot(lake, read_snapshot(lake, snapshot))
         found = {str(folder): problems for folder, problems in pinned.items()}
     if as_json:
@@ -100,11 +100,11 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a snapshot's shards as nanoGPT, Megatron-LM, datatrove, datasets or plain text have them."""
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.tokens.export.formats import export_snapshot
     from medpipe.tokens.snapshot import read_snapshot
 
-    lake = Lake(Settings().lake)
+    lake = open_lake(Settings())
     written = export_snapshot(
         lake,
         read_snapshot(lake, snapshot),

@@ -51,7 +51,7 @@ def verdict(
     from medpipe.evaluate.arm_training import ArmError
     from medpipe.evaluate.verdict_run import DEFAULT_ARMS, run_verdict
     from medpipe.evaluate.verdict_snapshot import verdict_snapshot
-    from medpipe.lake.layout import Lake
+    from medpipe.lake.layout import open_lake
     from medpipe.pretrain.plan import find_plan, load_plan
 
     if report is not None and report.suffix not in (".html", ".md"):
@@ -59,7 +59,7 @@ def verdict(
     # A shell starts background jobs with SIGINT ignored, and the trainer would never be told to stop.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = Settings()
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     started = time.monotonic()
 
     def say(text: str) -> None:

@@ -112,6 +112,7 @@ def _newest(lake: Lake, say: Callable[[str], None]) -> Before | None:
         dataset = current(lake, ROOM, NAME)
     except ManifestError:
         return None
+    dataset = dataset.fetched()
     if not is_whole(dataset.path, dataset.manifest) or not all(map(_undamaged(dataset), dataset.files(FILE))):
         # Left in its place it would be taken for what is published anew with equal content.
         aside = dataset.path.with_name(f".damaged-{dataset.path.name}")

@@ -66,7 +66,7 @@ def checkpoint_bits(
             windows.write_parquet(draft.path / WINDOWS)
             draft.rows = windows.height
         known = draft.dataset
-    return pl.read_parquet(known.path / WINDOWS)
+    return pl.read_parquet(known.file(WINDOWS))
 
 
 def _batch_sequences(compiled: CompiledPlan) -> int:

@@ -121,7 +121,7 @@ def _curve(stages: Sequence[PinnedStage]) -> pl.DataFrame:
 def read_report(dataset: Dataset) -> Report:
     """Reads a report back."""
     return Report(
-        matrix=pl.read_parquet(dataset.path / MATRIX),
+        matrix=pl.read_parquet(dataset.file(MATRIX)),
         left_out=list(dataset.manifest.facts.get("left_out", [])),
-        pictures={name: (dataset.path / name).read_bytes() for name in PICTURES},
+        pictures={name: dataset.file(name).read_bytes() for name in PICTURES},
     )

@@ -108,10 +108,10 @@ def files_of(raw: Dataset, file: SourceFile) -> list[Path]:
         IngestError: the snapshot is gone, or was made before the entry named a published subset or split.
     """
     if not is_published(file):
-        return matching_files(raw.path, file.path)
+        return matching_files(raw.fetched().path, file.path)
     for resolved in raw.manifest.facts.get("resolved", []):
         if _published(file).items() <= resolved.items():
-            return [raw.path / path for path in resolved["files"]]
+            return [raw.file(path) for path in resolved["files"]]
     subset = f" of the subset '{file.subset}'" if file.subset else ""
     raise IngestError(
         f"{raw.path} knows nothing of the split '{published_split(file)}'{subset}; materialise the source's "
@@ -125,7 +125,7 @@ def lookup_files(raw: Dataset, file: SourceFile) -> list[Path]:
     Raises:
         IngestError: the snapshot is gone.
     """
-    return [] if file.lookup is None else matching_files(raw.path, file.lookup.path)
+    return [] if file.lookup is None else matching_files(raw.fetched().path, file.lookup.path)
 
 
 def _published(file: SourceFile) -> dict[str, str | None]:

@@ -17,10 +17,11 @@ from medpipe.catalog.source import Source
 from medpipe.ingest.errors import FetchError
 from medpipe.ingest.first_rows import changed_columns
 from medpipe.ingest.revisions import lock_commit, locked_commit
-from medpipe.lake.dataset import HEAD, Dataset, find_current
-from medpipe.lake.files import write_bytes_atomically, write_json_atomically
+from medpipe.lake.dataset import Dataset, find_current, set_current
+from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Manifest, read_manifest
+from medpipe.lake.shared_files import refresh_file, remove, share
 
 ROOM = "raw"
 _HELD, _ACCEPTED = "held.json", "accepted.json"
@@ -58,6 +59,7 @@ def read_held(lake: Lake, source_id: str) -> HeldRevision | None:
         FetchError: the note of it cannot be read.
     """
     path = lake.raw(source_id) / _HELD
+    refresh_file(lake, path)
     try:
         return HeldRevision.model_validate(orjson.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -73,6 +75,7 @@ def accepted(lake: Lake, source_id: str) -> list[dict[str, Any]]:
         FetchError: the list cannot be read.
     """
     path = lake.raw(source_id) / _ACCEPTED
+    refresh_file(lake, path)
     try:
         return list(orjson.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -117,6 +120,7 @@ def settle(
         since=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_json_atomically(lake.raw(source.id) / _HELD, held.model_dump(mode="json"))
+    share(lake, lake.raw(source.id) / _HELD)
     return held
 
 
@@ -173,6 +177,7 @@ def accept(
         "by": by,
     }
     write_json_atomically(lake.raw(source.id) / _ACCEPTED, [*accepted(lake, source.id), entry])
+    share(lake, lake.raw(source.id) / _ACCEPTED)
     if is_held:
         folder = lake.dataset(ROOM, source.id, digest=named)
         _make_current(source, lake, Dataset(folder, read_manifest(folder)))
@@ -181,7 +186,7 @@ def accept(
 
 
 def _make_current(source: Source, lake: Lake, dataset: Dataset) -> None:
-    write_bytes_atomically(lake.raw(source.id) / HEAD, dataset.digest.encode())
+    set_current(lake, dataset)
     if dataset.manifest.facts.get("origin") != "hub":
         return
     place = {"repository": str(source.repository), "revision": source.revision}
@@ -190,7 +195,7 @@ def _make_current(source: Source, lake: Lake, dataset: Dataset) -> None:
 
 
 def _forget_held(lake: Lake, source_id: str) -> None:
-    (lake.raw(source_id) / _HELD).unlink(missing_ok=True)
+    remove(lake, lake.raw(source_id) / _HELD)
 
 
 def _chosen_bytes(manifest: Manifest) -> int:

@@ -15,6 +15,7 @@ from medpipe.ingest.errors import FetchError
 from medpipe.ingest.exclusive import exclusive
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
+from medpipe.lake.shared_files import change, refresh_file
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -44,13 +45,20 @@ def lock_commit(lake: Lake, *, repository: str, revision: str, commit: str) -> N
     """
     if is_commit(revision):
         return
+
+    def noted(locked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {**locked, repository: {**locked.get(repository, {}), revision: commit}}
+
     with exclusive(lake.sources_lock.with_name(".sources.lock.guard")):
-        locked = _read(lake)
-        locked.setdefault(repository, {})[revision] = commit
-        write_json_atomically(lake.sources_lock, locked)
+        if lake.store is None:
+            write_json_atomically(lake.sources_lock, noted(_read(lake)))
+        else:
+            _read(lake)  # refuses a file that is broken
+            change(lake, lake.sources_lock, lambda locked: noted(locked or {}))
 
 
 def _read(lake: Lake) -> dict[str, dict[str, Any]]:
+    refresh_file(lake, lake.sources_lock)
     try:
         content = orjson.loads(lake.sources_lock.read_bytes())
     except FileNotFoundError:

@@ -212,7 +212,7 @@ def _download(source: Source, lake: Lake, hub: HubClient, listing: Listing, *, s
             f"{source.id} has {total:,} bytes: `medpipe sources enable {source.id} --accept-size` if the "
             "disk has room"
         )
-    there = intact_files(lake.dataset(ROOM, source.id, digest=listing.commit))
+    there = intact_files(lake.raw(source.id) / listing.commit)
     files = arrived([path for path in choice.paths if path not in there]) | there
     check_sha1(choice, lambda path: files[path])
     dataset = store(

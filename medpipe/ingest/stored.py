@@ -15,7 +15,7 @@ from medpipe.ingest import CODE_VERSION
 from medpipe.ingest.choice import Choice
 from medpipe.ingest.errors import FetchError
 from medpipe.ingest.subsets import is_published
-from medpipe.lake.dataset import Dataset, is_whole, publish
+from medpipe.lake.dataset import Dataset, is_whole, named_dataset, publish
 from medpipe.lake.digest import sha256_file
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, Recipe, read_manifest
@@ -70,14 +70,15 @@ def check_sha1(choice: Choice, located: Callable[[str], Path]) -> None:
 
 def reusable(source: Source, lake: Lake, revision: str) -> Dataset | None:
     """The snapshot of this revision with these patterns; None if it must be fetched."""
-    folder = lake.dataset(ROOM, source.id, digest=revision)
     try:
-        manifest = read_manifest(folder)
+        found = named_dataset(lake, ROOM, source.id, digest=revision)
     except ManifestError:
         return None
-    if manifest.recipe.digest != _recipe(source, revision).digest or not is_whole(folder, manifest):
+    if found is None or found.manifest.recipe.digest != _recipe(source, revision).digest:
         return None
-    return Dataset(folder, manifest)
+    if lake.store is None and not is_whole(found.path, found.manifest):
+        return None
+    return found
 
 
 def intact_files(folder: Path) -> dict[str, Path]:
@@ -125,7 +126,7 @@ def store(
         "licence": {"card": licence, "catalog": source.licence.name},
         **choice.facts(),
     }
-    folder = lake.dataset(ROOM, source.id, digest=revision)
+    folder = lake.raw(source.id) / revision
     recipe = _recipe(source, revision)
     with publish(lake, ROOM, source.id, recipe=recipe, digest=revision, make_current=False) as draft:
         for path in choice.paths:

@@ -10,95 +10,34 @@ import contextlib
 import errno
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from medpipe.lake.digest import digest_value, sha256_file
+from medpipe.lake.draft import Built, Dataset, Draft, is_intact, is_whole
 from medpipe.lake.files import (
     fsync_path,
-    link_or_copy,
     naming_a_full_disk,
     temporary_folder,
     temporary_sibling,
     write_bytes_atomically,
 )
-from medpipe.lake.layout import Lake
+from medpipe.lake.layout import HEAD, Lake, safe_name
 from medpipe.lake.manifest import DatasetFile, Manifest, ManifestError, Recipe, read_manifest, write_manifest
 
-HEAD = "HEAD"
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A published data set."""
-
-    path: Path
-    manifest: Manifest
-
-    @property
-    def digest(self) -> str:
-        """Digest of the logical content."""
-        return self.manifest.digest
-
-    def files(self, pattern: str | None = None) -> list[Path]:
-        """The data files whose whole relative path matches a glob pattern, in name order; all if None.
-
-        `*` stays within one folder: `part-*.parquet` does not find `rejected/part-00000.parquet`.
-        """
-        paths = [Path(file.path) for file in self.manifest.files]
-        return [
-            self.path / path
-            for path in paths
-            if pattern is None or (path.match(pattern) and len(path.parts) == len(Path(pattern).parts))
-        ]
-
-
-@dataclass(frozen=True)
-class Built:
-    """What a transform returns: the data set, and whether it was there already."""
-
-    dataset: Dataset
-    reused: bool
-
-
-@dataclass
-class Draft:
-    """A data set while it is being written: fill `path`, then set the facts."""
-
-    path: Path
-    content_digest: str | None = None
-    """Digest of the rows in order and their schema; of all file digests if left unset."""
-    rows: int = 0
-    rows_by_file: dict[str, int] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    linked: dict[str, DatasetFile] = field(default_factory=dict)
-    """Files that were taken over, by path; see `link`."""
-    published: Dataset | None = None
-
-    def link(self, dataset: Dataset, path: str) -> None:
-        """Takes a file over from a published data set under the same path, by a hard link where that works.
-
-        Its checksum is not computed again, so that a file that was damaged since is still found out.
-
-        Raises:
-            KeyError: the data set has no such file.
-        """
-        self.linked[path] = {file.path: file for file in dataset.manifest.files}[path]
-        target = self.path / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(dataset.path / path, target)
-
-    @property
-    def dataset(self) -> Dataset:
-        """What the draft became.
-
-        Raises:
-            RuntimeError: the block of `publish` has not been left yet.
-        """
-        if self.published is None:
-            raise RuntimeError(f"{self.path} is not published before the block of publish() is left")
-        return self.published
+__all__ = [
+    "Built",
+    "Dataset",
+    "Draft",
+    "current",
+    "find_current",
+    "find_reusable",
+    "is_intact",
+    "is_whole",
+    "named_dataset",
+    "publish",
+    "set_current",
+    "whole_datasets",
+]
 
 
 def _list_files(draft: Draft) -> tuple[DatasetFile, ...]:
@@ -142,6 +81,7 @@ def publish(
 
     Raises:
         DiskFullError: the disk filled; the draft is removed and the current data set stays.
+        StoreError: the store cannot be reached; nothing is to be seen there, and the next try sends it.
     """
     folder = lake.room(room, *names)
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,8 +104,26 @@ def publish(
             fsync_path(draft.path / file.path)
         write_manifest(draft.path, manifest)
         draft.published = _rename_into_place(draft.path, folder / manifest.digest, manifest)
+        if lake.store is not None:
+            from medpipe.lake.remote import push
+
+            push(lake, draft.published.path, draft.published.manifest, key=lake.key(draft.published.path))
         if make_current:
-            write_bytes_atomically(folder / HEAD, manifest.digest.encode())
+            set_current(lake, draft.published)
+
+
+def set_current(lake: Lake, dataset: Dataset) -> None:
+    """Makes a published data set the current one of its name.
+
+    Raises:
+        StoreError: the store cannot be reached.
+    """
+    folder = dataset.path.parent
+    if lake.store is not None:
+        from medpipe.lake.remote import set_head
+
+        set_head(lake, lake.key(folder), dataset.digest)
+    write_bytes_atomically(folder / HEAD, dataset.digest.encode())
 
 
 def _rename_into_place(draft: Path, final: Path, manifest: Manifest) -> Dataset:
@@ -203,14 +161,43 @@ def current(lake: Lake, room: str, *names: str) -> Dataset:
 
     Raises:
         ManifestError: nothing was published yet, or its manifest is gone.
+        StoreError: the store cannot be reached.
     """
-    folder = lake.room(room, *names)
+    folder, key = lake.room(room, *names), "/".join((room, *names))
+    digest = _head(lake, folder)
+    if digest is None:
+        raise ManifestError(f"{key} has no data set yet; materialise the asset {key} first")
+    dataset = named_dataset(lake, room, *names, digest=digest)
+    if dataset is None:
+        raise ManifestError(f"{key}/{digest} is no data set any more; materialise the asset {key}")
+    return dataset
+
+
+def _head(lake: Lake, folder: Path) -> str | None:
+    if lake.store is not None:
+        from medpipe.lake.remote import head_of
+
+        return head_of(lake, lake.key(folder))
     try:
-        digest = (folder / HEAD).read_text().strip()
+        return (folder / HEAD).read_text().strip()
     except FileNotFoundError:
-        key = "/".join((room, *names))
-        raise ManifestError(f"{key} has no data set yet; materialise the asset {key} first") from None
-    return Dataset(folder / digest, read_manifest(folder / digest))
+        return None
+
+
+def named_dataset(lake: Lake, room: str, *names: str, digest: str) -> Dataset | None:
+    """A data set by its digest; None where a store has none.
+
+    Raises:
+        ManifestError: its manifest cannot be read, or is not on the disk.
+        StoreError: the store cannot be reached.
+    """
+    folder = lake.room(room, *names) / safe_name(digest)
+    if lake.store is None:
+        return Dataset(folder, read_manifest(folder))
+    from medpipe.lake.remote import manifest_of
+
+    manifest = manifest_of(lake, lake.key(folder))
+    return None if manifest is None else Dataset(folder, manifest, lake)
 
 
 def find_current(lake: Lake, room: str, *names: str) -> Dataset | None:
@@ -225,21 +212,53 @@ def find_reusable(lake: Lake, room: str, *names: str, recipe: Recipe) -> Dataset
     """The data set that this recipe already made, now made current again; None if there is none.
 
     Of several, the current one. A file that is missing or has another size makes a data set unusable.
+
+    Raises:
+        StoreError: the store cannot be reached.
     """
-    folder = lake.room(room, *names)
     for dataset in whole_datasets(lake, room, *names):
         if dataset.manifest.recipe.digest == recipe.digest:
-            write_bytes_atomically(folder / HEAD, dataset.digest.encode())
+            set_current(lake, dataset)
+            return dataset
+    for dataset in _never_sent(lake, room, *names):
+        if dataset.manifest.recipe.digest == recipe.digest:
+            from medpipe.lake.remote import push
+
+            push(lake, dataset.path, dataset.manifest, key=lake.key(dataset.path))
+            set_current(lake, dataset)
             return dataset
     return None
+
+
+def _never_sent(lake: Lake, room: str, *names: str) -> Iterator[Dataset]:
+    """Data sets that were made here and that a store does not have: the upload was killed."""
+    if lake.store is None:
+        return
+    from medpipe.lake.remote import digests_of, leftovers
+
+    folder = lake.room(room, *names)
+    for candidate in leftovers(folder, digests_of(lake, lake.key(folder))):
+        try:
+            manifest = read_manifest(candidate)
+        except ManifestError:
+            continue
+        if is_whole(candidate, manifest):
+            yield Dataset(candidate, manifest)
 
 
 def whole_datasets(lake: Lake, room: str, *names: str) -> Iterator[Dataset]:
     """All data sets of a name that can be read, the current one first.
 
-    A file that is missing or has another size makes a data set unusable.
+    A file that is missing or has another size makes a data set unusable. Of a store the manifests are read
+    and no files: their objects were there when it was committed.
+
+    Raises:
+        StoreError: the store cannot be reached.
     """
     folder = lake.room(room, *names)
+    if lake.store is not None:
+        yield from _in_store(lake, room, *names)
+        return
     if not folder.is_dir():
         return
     head = folder / HEAD
@@ -254,20 +273,17 @@ def whole_datasets(lake: Lake, room: str, *names: str) -> Iterator[Dataset]:
             yield Dataset(candidate, manifest)
 
 
+def _in_store(lake: Lake, room: str, *names: str) -> Iterator[Dataset]:
+    from medpipe.lake.remote import digests_of
+
+    for digest in digests_of(lake, lake.key(lake.room(room, *names))):
+        try:
+            dataset = named_dataset(lake, room, *names, digest=digest)
+        except ManifestError:
+            continue
+        if dataset is not None:
+            yield dataset
+
+
 def _names(manifest: Manifest) -> set[str]:
     return {file.path for file in manifest.files}
-
-
-def is_whole(folder: Path, manifest: Manifest) -> bool:
-    """Whether every file that the manifest lists is there with its size."""
-    return all(
-        (folder / file.path).is_file() and (folder / file.path).stat().st_size == file.bytes
-        for file in manifest.files
-    )
-
-
-def is_intact(folder: Path, manifest: Manifest) -> bool:
-    """Whether every file that the manifest lists is there with its SHA-256; reads all of them."""
-    return is_whole(folder, manifest) and all(
-        sha256_file(folder / file.path) == file.sha256 for file in manifest.files
-    )

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from medpipe.settings import Settings
+
+HEAD = "HEAD"
+"""File beside the data sets of a name that says which one is current."""
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]*", re.IGNORECASE)
 
 
@@ -29,17 +35,32 @@ def safe_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class Lake:
-    """All paths below one root folder."""
+    """All paths below one root folder, and the store that they are a local copy of, where there is one."""
 
     root: Path
+    store: str | None = None
+    """`s3://bucket/prefix`; the data sets then lie there, and the root holds what was read or made here."""
 
     def room(self, room: str, *names: str) -> Path:
         """Folder of the data sets called `names` that a room publishes, one subfolder a digest."""
         return self.root.joinpath(safe_name(room), *(safe_name(name) for name in names))
 
     def dataset(self, room: str, *names: str, digest: str) -> Path:
-        """Folder of one immutable data set."""
-        return self.room(room, *names) / safe_name(digest)
+        """Folder of one immutable data set, fetched from the store where it is not here yet.
+
+        Raises:
+            StoreError: the store cannot be reached, or what it has is damaged.
+        """
+        folder = self.room(room, *names) / safe_name(digest)
+        if self.store is not None:
+            from medpipe.lake.remote import fetch_pinned
+
+            fetch_pinned(self, folder, key=self.key(folder))
+        return folder
+
+    def key(self, path: Path) -> str:
+        """A path of the lake as the store names it: from the root, with slashes."""
+        return path.relative_to(self.root).as_posix()
 
     def raw(self, source: str) -> Path:
         """Folder of a source's snapshots, one subfolder a revision."""
@@ -69,3 +90,8 @@ class Lake:
         if not resolved.is_relative_to(self.root.resolve()):
             raise UnsafePathError(f"{path} lies outside the lake {self.root}")
         return resolved
+
+
+def open_lake(settings: Settings) -> Lake:
+    """The lake of an installation."""
+    return Lake(settings.lake, settings.lake_store)

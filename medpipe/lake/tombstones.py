@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medpipe.lake.digest import digest_value
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake, safe_name
+from medpipe.lake.object_store import StoreError
+from medpipe.lake.shared_files import refresh, share
 
 FOLDER = "tombstones"
 WITHDRAWN = "withdrawn"
@@ -106,6 +108,7 @@ def read_withdrawals(lake: Lake) -> list[tuple[Path, Withdrawal]]:
     Raises:
         TombstoneError: a file is broken, or was changed after it was written.
     """
+    refresh(lake, FOLDER)
     folder = lake.room(FOLDER)
     if not folder.exists():
         return []
@@ -164,6 +167,7 @@ def withdraw(lake: Lake, records: pl.DataFrame, *, sources: Sequence[str] = (), 
         TombstoneError: there is nothing to withdraw, an id or a key is none, or an earlier file is broken.
         UnsafePathError: a source's name is none.
         DiskFullError: the disk is full; nothing was withdrawn.
+        StoreError: the store cannot be reached; nothing was withdrawn.
     """
     rows: Iterable[tuple[str, str, str]] = (
         records.select(pl.col("source", "id", "content_key").cast(pl.String))
@@ -189,4 +193,10 @@ def withdraw(lake: Lake, records: pl.DataFrame, *, sources: Sequence[str] = (), 
             return path
     path = lake.room(FOLDER) / f"{withdrawal.created:%Y%m%dT%H%M%S}-{withdrawal.digest()}.json"
     write_json_atomically(path, withdrawal.model_dump(mode="json"))
+    try:
+        share(lake, path, once=True)
+    except StoreError:
+        # A withdrawal that only this machine honours would look finished.
+        path.unlink()
+        raise
     return path

@@ -19,7 +19,7 @@ from medpipe.lineage.notes import write_notes
 from medpipe.lineage.planning import Plan, current_snapshot, with_holders
 from medpipe.lineage.purge import blank_rows, delete, leftovers
 from medpipe.lineage.rebuild import Progress, Rebuild, Rebuilt, compared
-from medpipe.lineage.stages import NORMALIZED
+from medpipe.lineage.stages import NORMALIZED, LineageError
 from medpipe.tokens.snapshot import CorpusSnapshot, SnapshotError, read_snapshot
 
 
@@ -54,9 +54,14 @@ def carry_out(plan: Plan, lake: Lake, sources: Mapping[str, Source], progress: P
 
     Raises:
         LineageError: something cannot be made again; the tombstone is in place, and the message says what
-            to do.
+            to do. Or bytes in a store are to be deleted: nothing was done then.
         DiskFullError: the disk is full; what was current before is.
     """
+    if plan.purge and lake.store is not None:
+        raise LineageError(
+            f"--purge deletes files of a disk, and the lake is {lake.store}; withdraw without it (no data "
+            "set made from then on has the records), then delete older data sets and their files there"
+        )
     write_notes(lake, plan)
     tombstone = withdraw(lake, plan.chosen.table(), sources=plan.sources, reason=plan.reason)
     old = _read(lake, plan.old_snapshot)

@@ -10,8 +10,8 @@ import orjson
 import polars as pl
 
 from medpipe.curate.purposes import Purpose
-from medpipe.lake.dataset import HEAD, Dataset
-from medpipe.lake.layout import Lake, UnsafePathError
+from medpipe.lake.dataset import Dataset
+from medpipe.lake.layout import HEAD, Lake, UnsafePathError
 from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
 from medpipe.lake.tombstones import Tombstones
 from medpipe.lineage.chosen import Chosen

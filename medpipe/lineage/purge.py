@@ -16,10 +16,9 @@ from medpipe.ingest.formats import detect_format
 from medpipe.ingest.json_lines import value_of
 from medpipe.ingest.lines import read_lines
 from medpipe.ingest.patterns import path_matches
-from medpipe.lake.dataset import HEAD
 from medpipe.lake.digest import sha256_file
 from medpipe.lake.files import fsync_path, naming_a_full_disk, temporary_sibling
-from medpipe.lake.layout import Lake
+from medpipe.lake.layout import HEAD, Lake
 from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest, write_manifest
 from medpipe.lineage.holders import RawRows, refuse_links
 

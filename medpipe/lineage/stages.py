@@ -11,6 +11,7 @@ from medpipe.curate.purposes import REJECTED, Purpose, kept_parts
 from medpipe.lake.dataset import Dataset, find_current, is_whole
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import ManifestError, read_manifest
+from medpipe.lake.remote import names_in
 from medpipe.records.kinds import Kind, rejected_columns
 from medpipe.tokens.snapshot import CURRENT, CorpusSnapshot, SnapshotError, read_snapshot
 
@@ -82,8 +83,7 @@ def current_normalized(lake: Lake) -> dict[str, Dataset]:
 
 def source_names(lake: Lake) -> list[str]:
     """Ids of the sources that were ever normalised."""
-    folder = lake.room(NORMALIZED)
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return names_in(lake, NORMALIZED)
 
 
 def _pinned(

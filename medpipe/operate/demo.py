@@ -11,7 +11,7 @@ from typing import Any
 from medpipe.catalog.selection import load_catalog
 from medpipe.lake.dataset import current
 from medpipe.lake.files import write_json_atomically
-from medpipe.lake.layout import Lake
+from medpipe.lake.layout import open_lake
 from medpipe.operate.materialise import materialise
 from medpipe.pretrain.configured import configured_plan
 from medpipe.pretrain.curriculum import (
@@ -80,7 +80,7 @@ def run_demo(settings: Settings) -> DemoFacts:
 
 
 def _collect(settings: Settings, *, run_id: str, reused: list[str], seconds: float) -> DemoFacts:
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     sources = []
     for source in load_catalog(settings).enabled:
         facts = current(lake, "normalized", source.id).manifest.facts

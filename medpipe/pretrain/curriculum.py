@@ -10,9 +10,11 @@ import orjson
 from medpipe.lake.digest import digest_value
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
+from medpipe.lake.shared_files import refresh_file, share
 from medpipe.pretrain.compile import CompiledPlan, compile_plan
 from medpipe.pretrain.plan import STAGES, Plan, PlanError
 from medpipe.pretrain.result import StageResult, read_result, stage_run_folder
+from medpipe.pretrain.shared_runs import fetch_origin, fetch_runs
 from medpipe.pretrain.start import first_trained_stage
 from medpipe.tokens.snapshot import CURRENT, CorpusSnapshot, read_snapshot
 
@@ -54,16 +56,23 @@ def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
     Raises:
         PlanError: the plan does not fit the corpus, or a later stage runs before the first one.
     """
+    fetch_origin(lake, plan.start_from)
     if stage not in (STAGES[0], first_trained_stage(plan, lake)):
         return compile_as_pinned(plan, lake)
     compiled = compile_plan(plan, read_snapshot(lake, CURRENT), lake)
     pin_snapshot(plan, lake, compiled.snapshot)
+    fetch_runs(lake, _run_folders(compiled, lake))
     return compiled
 
 
 def pin_snapshot(plan: Plan, lake: Lake, snapshot: str) -> None:
     """Lets a curriculum keep to a snapshot."""
     write_json_atomically(_pin_path(plan, lake), {"snapshot": snapshot})
+    share(lake, _pin_path(plan, lake))
+
+
+def _run_folders(compiled: CompiledPlan, lake: Lake) -> list[Path]:
+    return [stage_run_folder(lake, compiled, stage.name) for stage in compiled.stages]
 
 
 def pinned_snapshot(plan: Plan, lake: Lake) -> CorpusSnapshot:
@@ -76,6 +85,7 @@ def pinned_snapshot(plan: Plan, lake: Lake) -> CorpusSnapshot:
 
 
 def _pinned_snapshot(plan: Plan, lake: Lake) -> str:
+    refresh_file(lake, _pin_path(plan, lake))
     try:
         return str(orjson.loads(_pin_path(plan, lake).read_bytes())["snapshot"])
     except FileNotFoundError:
@@ -91,7 +101,10 @@ def compile_as_pinned(plan: Plan, lake: Lake) -> CompiledPlan:
     Raises:
         PlanError: the plan does not fit the corpus, or no stage has run yet.
     """
-    return compile_plan(plan, pinned_snapshot(plan, lake), lake)
+    fetch_origin(lake, plan.start_from)
+    compiled = compile_plan(plan, pinned_snapshot(plan, lake), lake)
+    fetch_runs(lake, _run_folders(compiled, lake))
+    return compiled
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from medpipe.pretrain.result import (
     stage_run_folder,
     trainer_failure,
 )
+from medpipe.pretrain.shared_runs import share_run
 from medpipe.pretrain.stage_facts import read_stage
 from medpipe.pretrain.start import Start
 from medpipe.settings import Settings
@@ -46,6 +47,7 @@ class TrackedStage:
     """Starts the trainer."""
     replay: SpoolReplay
     """Sends what the trainer notes to MLflow."""
+    lake: Lake
     earlier: tuple[SpoolReplay, ...] = ()
     """The same for stages that were taken over and that no step of the graph stands for, since another stage
     of their name follows: with the first stage that the plan trains."""
@@ -59,18 +61,20 @@ class TrackedStage:
             yield
 
     def finished(self, return_code: int | None = None) -> FinishedStage:
-        """The stage's result.
+        """The stage's result; a store has the run from then on, too.
 
         Args:
             return_code: of the trainer's process, if known; negative for a signal.
 
         Raises:
             ResultError: the trainer ended without one; its own reason is told.
+            StoreError: the store cannot be reached; the stage is complete here and is sent the next time.
         """
         result = read_result(self.folder)
         if result is None:
             reason = trainer_failure(self.folder, return_code) or "its output in the log tells why"
             raise ResultError(f"stage {self.stage} is not complete: {reason}")
+        share_run(self.lake, self.folder)
         return FinishedStage(result, self.folder)
 
 
@@ -125,6 +129,7 @@ def track_compiled(
         stage=stage,
         folder=folder,
         complete=complete,
+        lake=lake,
         command=trainer_command(
             lake=lake.root,
             plan=plan_file,

@@ -168,7 +168,7 @@ def _build_shards_asset(
                 progress=context.log.info,
             )
             for result in built.values():
-                verify_shard(result.dataset.path)
+                verify_shard(result.dataset.fetched().path)
         datasets = [result.dataset for result in built.values()]
         rows = [
             {"source": source, **{k: shard[k] for k in ("split", "tier", "documents", "tokens")}}

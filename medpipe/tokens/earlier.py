@@ -11,6 +11,7 @@ from medpipe.lake.dataset import Dataset, whole_datasets
 from medpipe.lake.digest import sha256_file
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
+from medpipe.lake.object_store import DamagedObjectError
 from medpipe.tokens.cuts import Chunk
 from medpipe.tokens.workfolder import WorkFolder
 from medpipe.tokens.writer import SUFFIXES, WrittenShard
@@ -20,18 +21,23 @@ from medpipe.tokens.writer import SUFFIXES, WrittenShard
 class EarlierChunk:
     """The shards of one chunk in an earlier data set."""
 
-    folder: Path
+    dataset: Dataset
     shards: tuple[WrittenShard, ...]
     """In order; more than one where the chunk has too many tokens for one."""
     checksums: Mapping[str, str]
     """SHA-256 of each file, by name."""
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the data set."""
+        return self.dataset.path
+
     def is_intact(self) -> bool:
         """Whether its files are what they were when they were published."""
         names = [shard.name + suffix for shard in self.shards for suffix in SUFFIXES]
         try:
-            return all(sha256_file(self.folder / name) == self.checksums[name] for name in names)
-        except FileNotFoundError:
+            return all(sha256_file(self.dataset.file(name)) == self.checksums[name] for name in names)
+        except (FileNotFoundError, DamagedObjectError):
             return False
 
 
@@ -70,7 +76,7 @@ def _chunks_of(dataset: Dataset) -> dict[str, EarlierChunk]:
             shard = WrittenShard(**{key: value for key, value in entry.items() if key != "chunk"})
             by_chunk.setdefault(chunk, []).append(shard)
     checksums = {file.path: file.sha256 for file in dataset.manifest.files}
-    return {chunk: EarlierChunk(dataset.path, tuple(shards), checksums) for chunk, shards in by_chunk.items()}
+    return {chunk: EarlierChunk(dataset, tuple(shards), checksums) for chunk, shards in by_chunk.items()}
 
 
 def link_equal_chunks(chunks: Sequence[Chunk], earlier: Mapping[str, EarlierChunk], work: WorkFolder) -> None:

@@ -14,7 +14,9 @@ from medpipe.lake.dataset import Dataset, current
 from medpipe.lake.digest import digest_value
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake, safe_name
+from medpipe.lake.shared_files import refresh, share
 
+FOLDER = "snapshots"
 CURRENT = "current"
 """The name that stands for the newest snapshot."""
 
@@ -150,11 +152,14 @@ def write_snapshot(lake: Lake, snapshot: CorpusSnapshot) -> bool:
     Raises:
         DiskFullError: the disk is full; the snapshots before are unchanged.
     """
+    refresh(lake, FOLDER)
     path = _path(lake, snapshot.name)
     reused = path.is_file()
     if not reused:
         write_json_atomically(path, snapshot.model_dump(mode="json"))
+    share(lake, path, once=True)
     write_json_atomically(_path(lake, CURRENT), {"name": snapshot.name})
+    share(lake, _path(lake, CURRENT))
     return reused
 
 
@@ -172,6 +177,7 @@ def list_snapshots(lake: Lake) -> list[tuple[CorpusSnapshot, datetime]]:
     Raises:
         SnapshotError: the file of one was changed.
     """
+    refresh(lake, FOLDER)
     paths = [path for path in lake.snapshots.glob("*.json") if path.stem != CURRENT]
     dated = [(path.stem, datetime.fromtimestamp(path.stat().st_mtime, UTC)) for path in paths]
     return [(read_snapshot(lake, name), stored) for name, stored in sorted(dated, key=lambda each: each[1])][
@@ -185,7 +191,9 @@ def read_snapshot(lake: Lake, name: str = CURRENT) -> CorpusSnapshot:
     Raises:
         SnapshotError: there is none of that name, or its file was changed.
         UnsafePathError: the name would lead out of the lake.
+        StoreError: the store cannot be reached.
     """
+    refresh(lake, FOLDER)
     try:
         if name == CURRENT:
             name = str(orjson.loads(_path(lake, CURRENT).read_bytes())["name"])

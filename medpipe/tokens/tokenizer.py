@@ -170,7 +170,7 @@ def load_tokenizer(dataset: Dataset) -> Tokenizer:
     Raises:
         TokenizerError: the file is missing or cannot be read.
     """
-    path: Path = dataset.path / FILE
+    path: Path = dataset.file(FILE)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises a bare Exception

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from medpipe.lake.layout import Lake
+from medpipe.lake.layout import Lake, open_lake
 from medpipe.operate.doctor import lake as lakes
 from medpipe.operate.doctor.finding import Finding
 from medpipe.operate.doctor.runs import has_live_runs, leaked_slots, missing_daemon, stuck_runs
@@ -29,7 +29,7 @@ def examine(settings: Settings, *, repair: bool = False, read_all: bool = False)
     Returns:
         What was found, with what became of it.
     """
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     found: list[Finding] = []
     with open_instance(settings) as instance:
         looks: tuple[Callable[[], Iterable[Finding]], ...] = (

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from medpipe.lake.dataset import HEAD, is_intact, is_whole
+from medpipe.lake.dataset import is_intact, is_whole
 from medpipe.lake.files import temporary_sibling
-from medpipe.lake.layout import Lake
+from medpipe.lake.layout import HEAD, Lake
 from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
 from medpipe.lake.process import ProcessIdentity
 from medpipe.operate.doctor.finding import Finding
