@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from medpipe.cli_output import AsJson, print_json
 from medpipe.lineage_cli import batch, forget, trace
-from medpipe.operate_cli import doctor, serve
+from medpipe.operate_cli import doctor, prune, serve
 from medpipe.plan_cli import PlanName, StartFromRun, plan_app, settings_from
 from medpipe.pretrain.plan_parts import StageName
 from medpipe.settings import Settings
@@ -52,7 +52,7 @@ app.add_typer(sources_app, name="sources")
 app.add_typer(tokens_app, name="tokens")
 app.add_typer(snapshots_app, name="snapshots")
 app.add_typer(plan_app, name="plan")
-for _command in (trace, batch, forget, verdict, doctor, serve):
+for _command in (trace, batch, forget, verdict, doctor, prune, serve):
     app.command()(_command)
 
 

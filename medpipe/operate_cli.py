@@ -1,4 +1,4 @@
-"""The commands that look after a running platform: `medpipe doctor`, `medpipe serve`."""
+"""The commands that look after a running platform: `medpipe doctor`, `medpipe prune`, `medpipe serve`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,53 @@ def doctor(
         if mendable:
             typer.echo(f"{mendable} of {len(found)} are mended by `medpipe doctor --repair`")
     if any(each.is_open for each in found):
+        raise typer.Exit(1)
+
+
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete it; without, only say what would go.")] = False,
+    snapshots: Annotated[int | None, typer.Option(min=1, help="Keep the newest so many snapshots.")] = None,
+    checkpoints: Annotated[
+        int | None, typer.Option(min=1, help="Keep the newest so many checkpoints of each finished run.")
+    ] = None,
+    event_days: Annotated[int | None, typer.Option(min=1, help="Keep events of so many days.")] = None,
+    idle_hours: Annotated[
+        float | None, typer.Option(min=0, help="Keep data sets that were replaced within so many hours.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete old event logs, checkpoints, snapshots and data sets that no snapshot, run or model needs."""
+    from medpipe.operate.instance import open_instance
+    from medpipe.operate.prune.events import old_runs
+    from medpipe.operate.prune.plan import Limits, plan_lake
+
+    settings = Settings()
+    limits = Limits(
+        snapshots=snapshots or settings.keep_snapshots,
+        checkpoints=checkpoints or settings.keep_checkpoints,
+        event_days=event_days or settings.keep_event_days,
+        idle_hours=settings.keep_idle_hours if idle_hours is None else idle_hours,
+    )
+    with open_instance(settings) as instance:
+        plan = plan_lake(settings, limits)
+        doomed = [*plan.doomed, *old_runs(instance, settings.dagster_home, limits)]
+        outcomes = [("deleted" if each.remove() else "kept") if yes else "would go" for each in doomed]
+    if as_json:
+        facts = [
+            {"kind": each.kind, "name": each.name, "why": each.why, "bytes": each.bytes, "outcome": outcome}
+            for each, outcome in zip(doomed, outcomes, strict=True)
+        ]
+        print_json({"found": facts, "refused": plan.refused, "bytes": sum(each.bytes for each in doomed)})
+    else:
+        table = Table("what", "name", "MB", "why", "", box=box.SIMPLE_HEAD)
+        for each, outcome in zip(doomed, outcomes, strict=True):
+            table.add_row(each.kind, each.name, f"{each.bytes / 1e6:.1f}", each.why, outcome)
+        Console().print(table)
+        said = "" if yes else "; `medpipe prune --yes` deletes it"
+        typer.echo(f"{len(doomed)} things, {sum(each.bytes for each in doomed) / 1e6:.1f} MB{said}")
+        for reason in plan.refused:
+            typer.echo(reason, err=True)
+    if plan.refused:
         raise typer.Exit(1)
 
 

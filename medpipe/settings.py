@@ -170,6 +170,14 @@ class Settings(BaseSettings):
     """A mirror of the hub."""
     hf_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
     """Credential for gated data sets; never logged."""
+    keep_snapshots: int = Field(default=10, ge=1)
+    """Corpus snapshots that `medpipe prune` keeps although nobody needs them: the newest so many."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Of each finished run."""
+    keep_event_days: int = Field(default=90, ge=1)
+    """Days for which the events of finished runs stay."""
+    keep_idle_hours: float = Field(default=24.0, ge=0)
+    """Hours for which a data set stays after another took its place."""
     serve_user: str = "medpipe"
     """Who comes in at `medpipe serve`."""
     serve_password: SecretStr | None = None

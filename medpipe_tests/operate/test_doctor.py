@@ -23,8 +23,7 @@ from dagster._core.remote_origin import (
 from typer.testing import CliRunner
 
 from medpipe.cli import app
-from medpipe.lake.dataset import HEAD
-from medpipe.lake.layout import Lake
+from medpipe.lake.layout import HEAD, Lake
 from medpipe.lake.manifest import MANIFEST
 from medpipe.operate.doctor.examine import examine
 from medpipe.operate.doctor.finding import Finding

@@ -1,0 +1,1 @@
+"""Keeps event logs, checkpoints and snapshots within limits; what anybody needs stays."""

@@ -1,0 +1,185 @@
+"""What must stay: what snapshots, runs, registered models and other data sets need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from medpipe.lake.layout import HEAD, Lake
+from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
+from medpipe.operate.doctor.lake import dataset_folders
+from medpipe.pretrain.run_folder import RESULT, STAGE
+from medpipe.settings import Settings
+from medpipe.tokens.snapshot import CorpusSnapshot, list_snapshots
+from medpipe.tracking.checkpoints import CHECKPOINT_TAG
+from medpipe.tracking.store import client, talking_to
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """What the models of the registry were made of."""
+
+    checkpoints: frozenset[str] = frozenset()
+    """Their digests."""
+    snapshots: frozenset[str] = frozenset()
+    places: tuple[str, ...] = ()
+    """Addresses of their files, in case somebody registered a run folder's checkpoint as it lies."""
+
+
+def registered(settings: Settings) -> Registered:
+    """Asks the registry: every version of every model counts, with an alias or without one.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    mlflow = client(settings)
+    checkpoints, snapshots, places = set(), set(), []
+    with talking_to(settings.tracking_uri):
+        token: str | None = None
+        while token != "":
+            page = mlflow.search_model_versions(max_results=1000, page_token=token)
+            for version in page:
+                checkpoints.add(str(version.tags.get(CHECKPOINT_TAG, "")))
+                places.append(str(version.source))
+                if version.run_id:
+                    snapshots.add(mlflow.get_run(version.run_id).data.params.get("corpus_snapshot", ""))
+            token = page.token or ""
+    return Registered(
+        checkpoints=frozenset(checkpoints - {""}), snapshots=frozenset(snapshots - {""}), places=tuple(places)
+    )
+
+
+def pinned_snapshots(lake: Lake) -> set[str]:
+    """Snapshots that a name stands for, a curriculum is pinned to, or a run was trained on."""
+    found: set[str] = set()
+    for path in lake.snapshots.glob("*.json"):
+        content = _read(path)
+        if "shards" not in content:
+            found.add(str(content.get("name", "")))
+    for path in (lake.root / "runs").glob("*/pinned*.json"):
+        found.add(str(_read(path).get("snapshot", "")))
+    for path in (lake.root / "runs").glob(f"*/*/{STAGE}"):
+        content = _read(path)
+        found.add(str(content.get("snapshot", "")))
+        found.add(str((content.get("start_from") or {}).get("snapshot", "")))
+    return found - {""}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ValueError: it is none; nothing may be deleted on the strength of half of what is known.
+    """
+    content = orjson.loads(path.read_bytes())
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no JSON object; nothing is pruned before it is mended or removed")
+    return content
+
+
+def kept_snapshots(lake: Lake, *, keep: int, models: Registered) -> list[CorpusSnapshot]:
+    """The newest ones, and those that anybody needs."""
+    needed = pinned_snapshots(lake) | models.snapshots
+    return [
+        snapshot
+        for number, (snapshot, _) in enumerate(list_snapshots(lake))
+        if number < keep or snapshot.name in needed
+    ]
+
+
+@dataclass
+class _Walk:
+    """Data sets by digest, and those that are needed."""
+
+    by_digest: dict[str, list[Path]] = field(default_factory=dict)
+    needed: set[Path] = field(default_factory=set)
+
+
+def needed_datasets(lake: Lake, snapshots: Iterable[CorpusSnapshot]) -> tuple[set[Path], set[Path]]:
+    """Data sets that stay, and all there are.
+
+    Those that are current, that a snapshot names or a run reads, and whatever any of them was made of.
+    """
+    folders = list(dataset_folders(lake))
+    walk = _Walk()
+    for folder in folders:
+        walk.by_digest.setdefault(folder.name, []).append(folder)
+    for folder in folders:
+        if (folder.parent / HEAD).is_file() and (folder.parent / HEAD).read_text().strip() == folder.name:
+            _need(walk, folder)
+    digests: set[str] = set()
+    for snapshot in snapshots:
+        digests |= {each.digest for each in snapshot.shards} | set(snapshot.revisions.values())
+        digests |= {snapshot.documents, snapshot.tokenizer.digest}
+    for path in (lake.root / "runs").glob(f"*/*/{STAGE}"):
+        content = _read(path)
+        keys = [key for component in content.get("components", ()) for key in component["shards"]]
+        digests |= {key.split("/")[-2] for key in (*keys, *content.get("validation", ()))}
+        digests.add(str(content.get("tokenizer", "")))
+    # A revision that waits for a person's word is named there only.
+    for path in (lake.root / "raw").glob("*/held.json"):
+        digests |= set(_COMMIT.findall(path.read_text()))
+    for digest in digests:
+        for folder in walk.by_digest.get(digest, ()):
+            _need(walk, folder)
+    return walk.needed, set(folders)
+
+
+def _need(walk: _Walk, folder: Path) -> None:
+    waiting = [folder]
+    while waiting:
+        each = waiting.pop()
+        if each in walk.needed:
+            continue
+        walk.needed.add(each)
+        try:
+            inputs = read_manifest(each).recipe.inputs.values()
+        except ManifestError:
+            continue
+        for digest in inputs:
+            # A label may hold a digest among other words.
+            waiting += [found for word in digest.split("/") for found in walk.by_digest.get(word, ())]
+
+
+def needed_checkpoints(lake: Lake, folder: Path, *, keep: int, models: Registered) -> set[Path]:
+    """Checkpoints of a finished run that stay; all of an unfinished one do.
+
+    Args:
+        lake: the lake.
+        folder: the run folder.
+        keep: the newest so many.
+        models: of the registry.
+    """
+    present = sorted(path for path in (folder / "checkpoints").glob("*") if path.name.isdigit())
+    if not (folder / RESULT).is_file():
+        return set(present)
+    result = _read(folder / RESULT)
+    steps = {int(result.get("best_step") or -1), int(Path(str(result["checkpoint"])).name)}
+    begun_with = _begun_with(lake)
+    return {
+        path
+        for number, path in enumerate(reversed(present))
+        if number < keep
+        or int(path.name) in steps
+        or path.resolve() in begun_with
+        or not (path / MANIFEST).is_file()
+        or read_manifest(path).digest in models.checkpoints
+        or any(path.as_posix() in place for place in models.places)
+    }
+
+
+def _begun_with(lake: Lake) -> set[Path]:
+    """Checkpoints that another curriculum began with."""
+    found = set()
+    for path in (lake.root / "runs").glob(f"*/*/{STAGE}"):
+        start = _read(path).get("start_from") or {}
+        if "checkpoint" in start:
+            found.add((lake.root / str(start["checkpoint"])).resolve())
+    return found
