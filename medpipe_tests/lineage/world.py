@@ -22,7 +22,7 @@ from medpipe.lake.layout import Lake
 from medpipe.normalize.run import normalize_source
 from medpipe.pretrain.result import STAGE
 from medpipe.records.kinds import Domain
-from medpipe.settings import Settings
+from medpipe.settings import RefreshSettings, Settings
 from medpipe.tokens.config import ShardConfig, TokenizerConfig
 from medpipe.tokens.shards import build_shards
 from medpipe.tokens.snapshot import CorpusSnapshot, build_snapshot
@@ -69,7 +69,12 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        return Settings(home=self.root / "home", hub=self.root / "hub", sources=self.root / "catalog")
+        return Settings(
+            home=self.root / "home",
+            hub=self.root / "hub",
+            sources=self.root / "catalog",
+            refresh=RefreshSettings(max_shrink=1),  # what shrinks here is not to wait for a person
+        )
 
     @property
     def lake(self) -> Lake:
