@@ -69,7 +69,7 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
         ],
     )
     def bits_per_byte(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
-        from medpipe.evaluate.matrix import ALL, CHECKPOINT, measures_of
+        from medpipe.evaluate.matrix import ALL, CHECKPOINT, has_learnt, measures_of
         from medpipe.evaluate.report import build_report, read_report
         from medpipe.pretrain.curriculum import compile_as_pinned, curriculum_digest
         from medpipe.tracking.runs import log_pictures
@@ -110,7 +110,7 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
             check_results=[
                 dg.AssetCheckResult(
                     check_name=LEARNT,
-                    passed=first is not None and last is not None and last < first,
+                    passed=has_learnt(matrix),
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={
                         f"{place} ({matrix[CHECKPOINT][row]})": "not finite" if value is None else value

@@ -85,3 +85,9 @@ def measures_of(matrix: pl.DataFrame) -> list[str]:
 def domains_of(matrix: pl.DataFrame) -> list[str]:
     """The measured columns of a matrix without those of single languages, `all` first."""
     return [column for column in measures_of(matrix) if "/" not in column]
+
+
+def has_learnt(matrix: pl.DataFrame) -> bool:
+    """Whether the last row needs fewer bits per byte over all than the first; both must be numbers."""
+    first, last = matrix[ALL][0], matrix[ALL][-1]
+    return first is not None and last is not None and last < first

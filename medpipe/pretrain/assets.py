@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import multiprocessing
 import re
 import signal
 from collections.abc import Iterator
@@ -211,7 +210,7 @@ def _train(
     is_retry: bool,
 ) -> None:
     """Runs the trainer to its end; a trainer that failed is told by `TrackedStage.finished`."""
-    from medpipe.pretrain.guard import wait_for_lock
+    from medpipe.pretrain.guard import end_with_the_run, wait_for_lock
     from medpipe.pretrain.launch import trainer_environment
 
     end_with_the_run()
@@ -225,21 +224,6 @@ def _train(
         context.log.error(f"{tracked.stage}: {error}")
         code = re.search(r"code (-?\d+)", str(error))
         tracked.finished(int(code[1]) if code else None)
-
-
-def end_with_the_run() -> None:
-    """Makes a step in a process of its own end with the run worker, and so its trainer with it.
-
-    The parent in the eyes of the kernel is the fork server, which ends when the run worker does.
-    """
-    from medpipe.pretrain.guard import die_with_parent
-
-    worker = multiprocessing.parent_process()
-    if worker is None:
-        return  # `medpipe run`: the terminal that started it may be closed.
-    die_with_parent()
-    if not worker.is_alive():
-        raise ProcessLookupError("the process of this run has ended")
 
 
 def build_stage_assets(plan: Plan, *, settings: Settings, lake: Lake) -> list[dg.AssetsDefinition]:

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from medpipe.asset_metadata import facts_table, plain_failures
 from medpipe.lake.layout import Lake
-from medpipe.pretrain.assets import GPU_POOL, end_with_the_run, stage_key
+from medpipe.pretrain.assets import GPU_POOL, stage_key
+from medpipe.pretrain.guard import end_with_the_run
 from medpipe.pretrain.plan import STAGES, Plan, StageName
 
 if TYPE_CHECKING:

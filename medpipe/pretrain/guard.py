@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import multiprocessing
 import os
 import signal
 import sys
@@ -92,6 +93,19 @@ def die_with_parent(expected_parent: int | None = None) -> None:
         raise OSError(code, f"prctl(PR_SET_PDEATHSIG): {os.strerror(code)}")
     if expected_parent is not None and os.getppid() != expected_parent:
         raise ProcessLookupError(f"the launching process {expected_parent} has ended")
+
+
+def end_with_the_run() -> None:
+    """Makes a step in a process of its own end with the run worker, and so its trainer with it.
+
+    The parent in the eyes of the kernel is the fork server, which ends when the run worker does.
+    """
+    worker = multiprocessing.parent_process()
+    if worker is None:
+        return  # `medpipe run`: the terminal that started it may be closed.
+    die_with_parent()
+    if not worker.is_alive():
+        raise ProcessLookupError("the process of this run has ended")
 
 
 def main(arguments: list[str] | None = None) -> int:

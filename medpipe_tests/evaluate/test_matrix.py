@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from medpipe.evaluate.matrix import MatrixError, bits_per_byte_matrix, domains_of, measures_of
+from medpipe.evaluate.matrix import MatrixError, bits_per_byte_matrix, domains_of, has_learnt, measures_of
 from medpipe_tests.evaluate.points import checkpoint, point
 
 
@@ -47,3 +47,14 @@ def test_languages_stand_behind_their_domain(tmp_path: Path) -> None:
 def test_no_point_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MatrixError, match="no stage has a result yet; materialise the pretrain assets"):
         bits_per_byte_matrix([], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "learnt"),
+    [(2.0, 1.9, True), (2.0, 2.0, False), (math.nan, 1.0, False), (2.0, math.inf, False)],
+)
+def test_what_was_learnt_is_the_last_row_against_the_first(
+    tmp_path: Path, first: float, last: float, learnt: bool
+) -> None:
+    points = [point("fast", 1, {"all": first}), point("stable", 2, {"all": last})]
+    assert has_learnt(bits_per_byte_matrix(points, tmp_path)) is learnt
