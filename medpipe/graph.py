@@ -69,7 +69,16 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         ],
         resources={"pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},
         loggers={"console": progress_logger},
-        executor=dg.multiprocess_executor.configured(
-            {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": PRELOADED_MODULES}}}
-        ),
+        executor=_executor(settings),
+    )
+
+
+def _executor(settings: Settings) -> dg.ExecutorDefinition:
+    if settings.executor == "kubernetes":
+        from dagster_k8s import k8s_job_executor
+
+        chosen: dg.ExecutorDefinition = k8s_job_executor
+        return chosen
+    return dg.multiprocess_executor.configured(
+        {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": PRELOADED_MODULES}}}
     )

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, time
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -162,6 +162,8 @@ class Settings(BaseSettings):
     )
     """Dagster's storage, `postgresql://user:password@host:port/database`; SQLite files under
     `<home>/dagster` if unset. Never written to a file or logged."""
+    executor: Literal["processes", "kubernetes"] = "processes"
+    """Where steps run: in processes of the run's machine, or each in a pod of its own (`medpipe[k8s]`)."""
     mlflow_ui_url: str = Field(default="http://127.0.0.1:5000", validation_alias="MEDPIPE_MLFLOW_URL")
     """Where people open MLflow; used in links."""
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", validation_alias="MEDPIPE_DAGSTER_URL")

@@ -43,6 +43,12 @@ _PURPOSE = {
 }
 
 
+def gpu_tags(count: int) -> dict[str, Any]:
+    """Op tags that make a step's pod on Kubernetes ask for so many GPUs; elsewhere they do nothing."""
+    limits = {"nvidia.com/gpu": str(count)}
+    return {"dagster-k8s/config": {"container_config": {"resources": {"limits": limits}}}}
+
+
 def stage_key(stage: str) -> dg.AssetKey:
     """Key of a stage's asset."""
     return dg.AssetKey(["pretrain", stage])
@@ -99,7 +105,7 @@ def _origin(tracked: "TrackedStage") -> dict[str, Any]:
 
 
 def _build_stage_asset(
-    stage: StagePlan, parent: dg.AssetKey, *, settings: Settings, lake: Lake
+    stage: StagePlan, parent: dg.AssetKey, *, settings: Settings, lake: Lake, gpus: int
 ) -> dg.AssetsDefinition:
     key = stage_key(stage.name)
 
@@ -122,6 +128,7 @@ def _build_stage_asset(
         },
         code_version=CODE_VERSION,
         pool=GPU_POOL,
+        op_tags=gpu_tags(gpus),
         check_specs=[
             dg.AssetCheckSpec(
                 FINITE_LOSS, asset=key, blocking=True, description="Loss and bits per byte are finite."
@@ -230,6 +237,6 @@ def build_stage_assets(plan: Plan, *, settings: Settings, lake: Lake) -> list[dg
     """The four chained stages of one plan."""
     parents = [SNAPSHOT_KEY, *(stage_key(stage.name) for stage in plan.stages[:-1])]
     return [
-        _build_stage_asset(stage, parent, settings=settings, lake=lake)
+        _build_stage_asset(stage, parent, settings=settings, lake=lake, gpus=plan.devices.processes)
         for stage, parent in zip(plan.stages, parents, strict=True)
     ]
