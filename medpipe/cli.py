@@ -91,12 +91,17 @@ def run(
         bool, typer.Option("--force", help="Make them again even where nothing changed.")
     ] = False,
     start_from: StartFromRun = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(help="Train on this snapshot instead of the newest; 'medpipe snapshots list'."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Materialise the selected assets on the instance that the UI shows."""
     from medpipe.operate.materialise import materialise
 
-    done = materialise(settings_from(start_from), selection=selection, force=force)
+    settings = settings_from(start_from, snapshot=snapshot)
+    done = materialise(settings, selection=selection, force=force)
     if as_json:
         print_json({"run": done.run_id, "assets": done.assets, "reused": done.reused})
     else:

@@ -29,9 +29,11 @@ StartFromRun = Annotated[
 ]
 
 
-def settings_from(start_from: str | None, *, plan: str | None = None) -> Settings:
+def settings_from(
+    start_from: str | None, *, plan: str | None = None, snapshot: str | None = None
+) -> Settings:
     """The settings, with what the options of a command say in their place."""
-    given = {"start_from": start_from, "plan": plan}
+    given = {"start_from": start_from, "plan": plan, "snapshot": snapshot}
     return Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
 
 

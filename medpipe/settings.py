@@ -152,6 +152,9 @@ class Settings(BaseSettings):
     start_from: str | None = None
     """Earlier run that the plan goes on from with the newest data, instead of starting over: the name of a
     curriculum, or `name/<folder of its stable stage>`."""
+    snapshot: str = "current"
+    """Corpus snapshot that a curriculum pins when its first stage begins: a day's name or the beginning of a
+    digest, as `medpipe snapshots list` shows them; the newest one if unset."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow store; a SQLite file under `<home>/mlflow` if unset."""
     mlflow_artifact_root: str | None = Field(default=None, validation_alias="MLFLOW_DEFAULT_ARTIFACT_ROOT")
@@ -188,6 +191,11 @@ class Settings(BaseSettings):
     """Address that failed runs are posted to; a secret, never logged."""
     refresh: RefreshSettings = Field(default_factory=RefreshSettings, validation_alias="refresh")
     """How the corpus is kept up to date."""
+
+    @field_validator("snapshot", mode="before")
+    @classmethod
+    def _newest_if_empty(cls, value: object) -> object:
+        return "current" if value == "" else value
 
     @field_validator("home", "lake_root", "sources", "hub", mode="after")
     @classmethod

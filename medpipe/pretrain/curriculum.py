@@ -42,7 +42,7 @@ def _pin_path(plan: Plan, lake: Lake) -> Path:
     return lake.runs(plan.name) / f"pinned-{digest_value(start.model_dump(mode='json'))[:12]}.json"
 
 
-def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
+def compile_pinned(plan: Plan, lake: Lake, *, stage: str, snapshot: str = CURRENT) -> CompiledPlan:
     """Compiles a plan against the snapshot that its curriculum trains on.
 
     The first stage, and the first that a plan with `start_from` trains, pins the newest snapshot; the later
@@ -52,17 +52,35 @@ def compile_pinned(plan: Plan, lake: Lake, *, stage: str) -> CompiledPlan:
         plan: the plan.
         lake: the lake.
         stage: the stage that is about to run.
+        snapshot: the one to train on, by digest or name; the newest one if unset.
 
     Raises:
-        PlanError: the plan does not fit the corpus, or a later stage runs before the first one.
+        PlanError: the plan does not fit the corpus, a later stage runs before the first one, or the snapshot
+            that is asked for is not the pinned one.
+        SnapshotError: there is no such snapshot.
     """
     fetch_origin(lake, plan.start_from)
-    if stage not in (STAGES[0], first_trained_stage(plan, lake)):
+    first = first_trained_stage(plan, lake)
+    if stage not in (STAGES[0], first):
+        if snapshot != CURRENT:
+            _require_pinned(plan, lake, read_snapshot(lake, snapshot).name, first=first)
         return compile_as_pinned(plan, lake)
-    compiled = compile_plan(plan, read_snapshot(lake, CURRENT), lake)
+    compiled = compile_plan(plan, read_snapshot(lake, snapshot), lake)
     pin_snapshot(plan, lake, compiled.snapshot)
     fetch_runs(lake, _run_folders(compiled, lake))
     return compiled
+
+
+def _require_pinned(plan: Plan, lake: Lake, asked: str, *, first: str) -> None:
+    pinned = pinned_snapshot(plan, lake).name
+    if asked != pinned:
+        raise PlanError(
+            f"plan {plan.name}",
+            [
+                f"MEDPIPE_SNAPSHOT (--snapshot) asks for {asked}, but the curriculum is pinned to {pinned}; "
+                f"materialise pretrain/{first} with the same setting first, it pins"
+            ],
+        )
 
 
 def pin_snapshot(plan: Plan, lake: Lake, snapshot: str) -> None:

@@ -85,7 +85,7 @@ def track_stage(stage: str, *, settings: Settings, lake: Lake, dagster: DagsterL
         PlanError: the plan does not fit the corpus, or the first stage has not run yet.
     """
     plan_file = configured_plan_file(settings, lake)
-    compiled = compile_pinned(load_plan(plan_file), lake, stage=stage)
+    compiled = compile_pinned(load_plan(plan_file), lake, stage=stage, snapshot=settings.snapshot)
     return track_compiled(compiled, stage, plan_file=plan_file, settings=settings, lake=lake, dagster=dagster)
 
 

@@ -1,6 +1,7 @@
 """`tokenizer`, `shards/<domain>` and `snapshot`: the corpus as token ids that a trainer maps into memory."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -26,6 +27,9 @@ from medpipe.tokens.config import (
     ShardConfig,
     TokenizerConfig,
 )
+
+if TYPE_CHECKING:
+    from medpipe.tokens.snapshot_report import Changes
 
 TOKENIZER_KEY = dg.AssetKey(["tokenizer"])
 SNAPSHOT_KEY = dg.AssetKey(["snapshot"])
@@ -203,6 +207,17 @@ def _build_shards_asset(
     return shards
 
 
+def _shown(changes: "Changes | None") -> dict[str, Any]:
+    if changes is None:
+        return {}
+    report = dg.MetadataValue.md(changes.markdown)
+    return {
+        "changed since": changes.since,
+        "changes": facts_table(changes.rows),
+        "report of changes": report,
+    }
+
+
 def _build_snapshot_asset(
     sources: Sequence[Source], domains: Sequence[Domain], tokenizer_config: TokenizerConfig, *, lake: Lake
 ) -> dg.AssetsDefinition:
@@ -220,9 +235,12 @@ def _build_snapshot_asset(
         code_version="1",
     )
     def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from medpipe.tokens.snapshot import build_snapshot, current_shards
+        from medpipe.tokens.snapshot import build_snapshot, current_shards, find_snapshot
+        from medpipe.tokens.snapshot_names import snapshot_names
+        from medpipe.tokens.snapshot_report import changes_since
 
         with plain_failures():
+            before = find_snapshot(lake)
             documents = current(lake, "corpus", "documents")
             shards = current_shards(lake, domains, documents)
             raw = {source.id: find_current(lake, "raw", source.id) for source in sources}
@@ -247,6 +265,8 @@ def _build_snapshot_asset(
             metadata={
                 "dagster/uri": (lake.snapshots / f"{pinned.name}.json").as_posix(),
                 "snapshot": pinned.name,
+                "called": snapshot_names(lake).get(pinned.name, "—"),
+                **_shown(changes_since(before, pinned, lake)),
                 "tokens": sum(int(row["tokens"]) for row in counts),
                 "shards": facts_table(counts),
                 "revisions": facts_table([{"source": s, "revision": r} for s, r in pinned.revisions.items()]),

@@ -15,6 +15,7 @@ from medpipe.lake.digest import digest_value
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake, safe_name
 from medpipe.lake.shared_files import refresh, share
+from medpipe.tokens.snapshot_names import name_snapshot, named
 
 FOLDER = "snapshots"
 CURRENT = "current"
@@ -158,6 +159,7 @@ def write_snapshot(lake: Lake, snapshot: CorpusSnapshot) -> bool:
     if not reused:
         write_json_atomically(path, snapshot.model_dump(mode="json"))
     share(lake, path, once=True)
+    name_snapshot(lake, snapshot.name)
     write_json_atomically(_path(lake, CURRENT), {"name": snapshot.name})
     share(lake, _path(lake, CURRENT))
     return reused
@@ -185,8 +187,16 @@ def list_snapshots(lake: Lake) -> list[tuple[CorpusSnapshot, datetime]]:
     ]
 
 
+def find_snapshot(lake: Lake, name: str = CURRENT) -> CorpusSnapshot | None:
+    """Like `read_snapshot`, but None where there is nothing to read."""
+    try:
+        return read_snapshot(lake, name)
+    except SnapshotError:
+        return None
+
+
 def read_snapshot(lake: Lake, name: str = CURRENT) -> CorpusSnapshot:
-    """Reads a snapshot by name, or by the first characters of it that no other has.
+    """Reads a snapshot by its digest or the first characters of it that no other has, or by its day's name.
 
     Raises:
         SnapshotError: there is none of that name, or its file was changed.
@@ -198,7 +208,7 @@ def read_snapshot(lake: Lake, name: str = CURRENT) -> CorpusSnapshot:
         if name == CURRENT:
             name = str(orjson.loads(_path(lake, CURRENT).read_bytes())["name"])
         elif not _path(lake, name).is_file():
-            name = _completed(lake, name)
+            name = named(lake, name) or _completed(lake, name)
         return CorpusSnapshot.model_validate(orjson.loads(_path(lake, name).read_bytes()))
     except FileNotFoundError:
         what = "no snapshot yet" if name == CURRENT else f"no snapshot '{name}'"
