@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,19 @@ from medpipe.lake.object_store import object_store
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import list_snapshots
 from medpipe.tracking.registry import download, find_best
+from medpipe_tests.operate.dev import (
+    launch,
+    retry_of,
+    start_dev,
+    status_of,
+    stop_dev,
+    wait_for,
+    wait_until_served,
+)
 from medpipe_tests.operate.test_refresh import CATALOG, write_plan, write_records
 from medpipe_tests.postgres_server import PASSWORD, QUOTED, Postgres, postgres_server
 from medpipe_tests.s3_server import BUCKET, SECRET_KEY, S3Server, s3_server
+from medpipe_tests.tracking.mlflow_server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.hub]
 
@@ -188,3 +198,59 @@ def test_the_registered_model_can_be_fetched_from_any_machine(place: Place, shar
         assert version is not None
         folder = download(settings, version, place.folder / "fetched")
         assert (folder / "model.safetensors").stat().st_size > 100_000
+
+
+def finally_successful(address: str, run: str) -> str | None:
+    """The run, or the retry of it, that ended well; None while it goes on."""
+    status = status_of(address, run)
+    if status == "SUCCESS":
+        return run
+    if status in ("FAILURE", "CANCELED") and (again := retry_of(address, run)) is not None:
+        return finally_successful(address, again)
+    return None
+
+
+def patiently(ask_for: Callable[[], str | None]) -> Callable[[], str | None]:
+    """No answer while the servers have lost their database is no answer yet."""
+
+    def asked() -> str | None:
+        with suppress(OSError, AssertionError):
+            return ask_for()
+        return None
+
+    return asked
+
+
+def test_two_launched_runs_survive_a_restart_of_postgresql(place: Place, shared: Shared) -> None:
+    home, port = place.folder / "c", free_port()
+    home.mkdir(exist_ok=True)
+    before = place.s3.client().list_objects_v2(Bucket=BUCKET, Prefix="team/files/")["KeyCount"]
+    process = start_dev(home, dagster=port, mlflow=free_port(), **place.environment("c"))
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_served(home, address, process)
+        retries = {"dagster/max_retries": "3", "dagster/retry_strategy": "FROM_FAILURE"}
+        retries["dagster/retry_on_asset_or_op_failure"] = "true"
+        jobs = ("refresh_corpus", "pretrain_curriculum")
+        runs = [launch(address, job, tags=retries) for job in jobs]
+
+        def are_at_work() -> bool | None:
+            return all(status_of(address, run) == "STARTED" for run in runs) or None
+
+        wait_for(are_at_work, seconds=120, what="both runs at once")
+        place.postgres.stop(at_once=True)
+        place.postgres.start()
+        for run in runs:
+            wait_for(
+                patiently(lambda run=run: finally_successful(address, run)),  # type: ignore[misc]
+                seconds=240,
+                what=f"success of {run}",
+            )
+    finally:
+        stop_dev(process)
+    after = place.s3.client().list_objects_v2(Bucket=BUCKET, Prefix="team/files/")["KeyCount"]
+    assert after == before, "all of it was there: nothing is made or sent again"
+    with place.here("c") as settings:
+        assert len(list_snapshots(open_lake(settings))) == 1
+    log = b"".join(path.read_bytes() for path in home.rglob("*.log"))
+    assert not [secret for secret in (PASSWORD, QUOTED, SECRET_KEY) if secret.encode() in log]
