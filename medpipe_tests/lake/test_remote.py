@@ -27,6 +27,7 @@ from medpipe.lake.object_store import (
 from medpipe.lake.remote import file_key
 from medpipe.lake.shared_files import change
 from medpipe.lake.tombstones import read_tombstones, withdraw
+from medpipe.operate.doctor.examine import _of_lake
 from medpipe.settings import Settings
 from medpipe_tests.s3_server import BUCKET, SECRET_KEY, S3Server, s3_server
 
@@ -264,3 +265,13 @@ def test_a_manifest_that_would_lead_out_of_its_folder_is_refused(machines: tuple
     object_store(str(a.store)).put(f"{a.key(made.path)}/manifest.json", evil.model_dump_json().encode())
     with pytest.raises(ManifestError, match="leads out of its data set"):
         current(b, *NAMES)
+
+
+def test_the_doctor_takes_no_part_of_a_local_copy_for_a_wreck(machines: tuple[Lake, Lake]) -> None:
+    a, b = machines
+    made = make(a, {"x/part.txt": "one", "y/part.txt": "two"})
+    current(b, *NAMES).files("x/*.txt")
+    assert not list(_of_lake(b, read_all=True))
+    on_a_disk = Lake(b.root)
+    (on_a_disk.room(*NAMES) / "HEAD").write_text(made.digest)
+    assert list(_of_lake(on_a_disk, read_all=True)), "on a disk it would be one"

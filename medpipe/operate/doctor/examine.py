@@ -49,6 +49,10 @@ def examine(settings: Settings, *, repair: bool = False, read_all: bool = False)
 def _of_lake(lake: Lake, *, read_all: bool) -> Iterator[Finding]:
     if not lake.root.is_dir():
         return
+    if lake.store is not None:
+        # A local copy has parts of data sets by design, and the store commits whole ones only.
+        yield from lakes.drafts(lake)
+        return
     parts: Iterable[Iterator[Finding]] = (
         lakes.drafts(lake),
         lakes.datasets(lake, read_all=read_all),
