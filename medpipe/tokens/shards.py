@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from tokenizers import Tokenizer
 
+from medpipe.ingest.exclusive import exclusive
 from medpipe.lake.dataset import Built, Dataset, Draft, find_reusable, publish
 from medpipe.lake.digest import digest_value
 from medpipe.lake.files import naming_a_full_disk
@@ -83,6 +84,37 @@ def build_shards(
         EngineError: the engine that was asked for by name cannot stand for the tokenizer.
         TokenizerError: the tokenizer's file cannot be read.
     """
+    say = progress or (lambda _: None)
+    # Of two refreshes at once the second one finds what the first has written, instead of writing it too.
+    with exclusive(
+        lake.root / ".locks" / f"shards-{domain.value}.lock",
+        on_wait=lambda: say(f"shards/{domain.value}: waiting for another process that writes them"),
+    ):
+        return _build(
+            domain,
+            documents,
+            tokenizer,
+            lake=lake,
+            config=config,
+            engine=engine,
+            workers=workers,
+            force=force,
+            progress=progress,
+        )
+
+
+def _build(
+    domain: Domain,
+    documents: Dataset,
+    tokenizer: Dataset,
+    *,
+    lake: Lake,
+    config: ShardConfig = ShardConfig(),  # noqa: B008 - frozen
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
+    engine: EngineName = "auto",
+    workers: int | None = None,
+) -> dict[str, BuiltShards]:
     built: dict[str, BuiltShards] = {}
     for source, stated in documents.manifest.facts["by_source"].items():
         digest = stated["content_digest"].get(domain.value)
