@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from medpipe.catalog.source import Source
 from medpipe.lake.dataset import Dataset
+from medpipe.lake.error_words import HANDLED, in_words
 from medpipe.lake.parquet import scan_parts
 
 OWNERS = ["team:medpipe"]
@@ -28,9 +32,24 @@ TOKENS_GROUP = "tokens"
 PRETRAIN_GROUP = "pretrain"
 EVALUATION_GROUP = "evaluation"
 
+WHAT_TO_DO = "what to do"
+"""Metadata key of a failure."""
+_GO_ON = (
+    "Mend what the message names, then choose 'Re-execute from failure' on this run's page: steps that are "
+    "done are not done again, data that is up to date is reused, and training resumes at its last checkpoint."
+)
+CODE_REFERENCES = "dagster/code_references"
 REUSED = "reused"
 """Metadata key that tells whether an asset found its data set already made."""
 
+MOST_TAG_CHARACTERS = 63
+NO_LICENCE = "not-stated"
+"""Tag of what no licence is known of."""
+MOST_PICTURE_BYTES = 60_000
+"""Every event with a picture is read and sent whole by the UI, so pictures are kept small."""
+_PICTURE_COLOURS = 64
+
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONG_NUMBER = re.compile(r"\d{7,}")
 
 
@@ -46,17 +65,105 @@ def plain_failures() -> Iterator[None]:
     """Shows an error that names the thing and the fix as the step's failure, without retrying it.
 
     Raises:
-        dagster.Failure: the block raised a `ValueError` or an `OSError`.
+        dagster.Failure: the block raised an error that a person can do something about; see `HANDLED`.
     """
     try:
         yield
-    except (ValueError, OSError) as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except HANDLED as error:
+        raise failure(in_words(error)) from error
 
 
-def table_schema(schema: pl.Schema) -> dg.TableSchema:
-    """The columns of a table with their Polars types."""
-    return dg.TableSchema([dg.TableColumn(name=name, type=str(dtype)) for name, dtype in schema.items()])
+def failure(description: str) -> dg.Failure:
+    """A step's failure: what went wrong and the fix, and how the run goes on once that is done."""
+    return dg.Failure(description=description, metadata={WHAT_TO_DO: _GO_ON}, allow_retries=False)
+
+
+def tag_value(text: str) -> str:
+    """A text as the part of a tag that Dagster allows: letters, digits and `_ . -`, 63 at most.
+
+    Raises:
+        ValueError: no such character is in it.
+    """
+    value = _NOT_IN_TAGS.sub("-", text).strip("-")[:MOST_TAG_CHARACTERS]
+    if not value:
+        raise ValueError(f"{text!r} holds no letter or digit that a tag may have")
+    return value
+
+
+def source_tags(sources: Iterable[Source]) -> dict[str, str]:
+    """Tags that people filter assets by: languages, licences and domains of what goes into them.
+
+    Each value is a key of its own, so that an asset of many sources has them all:
+    `tag:"licence/cc-by-nc-4.0"` finds everything that such a source goes into.
+    """
+    found: set[str] = set()
+    for source in sources:
+        found.add(f"language/{source.language.value}")
+        found.add(f"licence/{tag_value((source.licence.name or NO_LICENCE).lower())}")
+        found.update(f"domain/{domain.value}" for domain in source.domains)
+    return dict.fromkeys(sorted(found), "")
+
+
+def code_link(factory: Callable[..., Any]) -> dict[str, dg.CodeReferencesMetadataValue]:
+    """Metadata by which the UI leads from an asset to the function that makes it.
+
+    Dagster's `with_source_code_references` reads and parses the source of every asset for the same: a tenth
+    of a second of each load.
+    """
+    code = factory.__code__
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        place = dg.LocalFileCodeReference(
+            file_path=code.co_filename, line_number=code.co_firstlineno, label=factory.__name__
+        )
+        return {CODE_REFERENCES: dg.CodeReferencesMetadataValue(code_references=[place])}
+
+
+def read_at(assets: Iterable[dg.AssetsDefinition], code_url: str) -> list[dg.AssetsDefinition]:
+    """The assets with code links that lead to a repository's web page instead of to local files.
+
+    Args:
+        assets: made with `code_link`.
+        code_url: the page of the repository's top folder at one revision.
+    """
+    top = Path(__file__).resolve().parents[1]
+
+    def moved(spec: dg.AssetSpec) -> dg.AssetSpec:
+        known = spec.metadata[CODE_REFERENCES].code_references
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            places = [
+                dg.UrlCodeReference(
+                    url=f"{code_url.rstrip('/')}/{Path(each.file_path).resolve().relative_to(top).as_posix()}"
+                    f"#L{each.line_number}",
+                    label=each.label,
+                )
+                for each in known
+            ]
+            references = dg.CodeReferencesMetadataValue(code_references=places)
+        return spec.replace_attributes(metadata={**spec.metadata, CODE_REFERENCES: references})
+
+    return [asset.map_asset_specs(moved) for asset in assets]
+
+
+def table_schema(schema: pl.Schema, notes: Mapping[str, str] = {}) -> dg.TableSchema:
+    """The columns of a table with their Polars types, and what is in them where `notes` say so."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(name=name, type=str(dtype), description=notes.get(name))
+            for name, dtype in schema.items()
+        ]
+    )
+
+
+def column_lineage(columns: Mapping[str, Iterable[tuple[dg.AssetKey, str]]]) -> dg.TableColumnLineage:
+    """Which columns of which assets each column is made of."""
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(asset_key=key, column_name=column) for key, column in sources]
+            for name, sources in columns.items()
+        }
+    )
 
 
 def _preview_cell(value: Any, clean: Callable[[str], str]) -> str | int | float | bool | None:
@@ -90,8 +197,20 @@ def _plain(value: Any) -> Any:
 
 
 def picture(png: bytes, *, caption: str) -> dg.MetadataValue[Any]:
-    """A PNG shown inline."""
+    """A PNG shown inline; one that is large for the event log is reduced to few colours."""
+    if len(png) > MOST_PICTURE_BYTES:
+        png = _with_few_colours(png)
     return dg.MetadataValue.md(f"![{caption}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _with_few_colours(png: bytes) -> bytes:
+    # Imported here: only what draws needs it.
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(_PICTURE_COLOURS).save(buffer, format="png", optimize=True)
+    return min(png, buffer.getvalue(), key=len)
 
 
 def dataset_metadata(dataset: Dataset, *, reused: bool) -> dict[str, Any]:

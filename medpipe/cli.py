@@ -15,6 +15,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from medpipe.cli_output import AsJson, print_json
+from medpipe.lake.error_words import HANDLED, in_words
 from medpipe.lineage_cli import batch, forget, trace
 from medpipe.operate_cli import doctor, prune, serve
 from medpipe.plan_cli import PlanName, StartFromRun, plan_app, settings_from
@@ -34,10 +35,10 @@ class _PlainErrors(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:  # whoever reads the output has enough of it
             raise
-        except (ValueError, OSError) as error:
+        except HANDLED as error:
             if os.environ.get("MEDPIPE_DEBUG"):
                 raise
-            typer.echo(f"medpipe: {_in_words(error)}", err=True)
+            typer.echo(f"medpipe: {in_words(error)}", err=True)
             raise typer.Exit(1) from error
 
 
@@ -54,16 +55,6 @@ app.add_typer(snapshots_app, name="snapshots")
 app.add_typer(plan_app, name="plan")
 for _command in (trace, batch, forget, verdict, doctor, prune, serve):
     app.command()(_command)
-
-
-def _in_words(error: ValueError | OSError) -> str:
-    """The error's own message; an error of the operating system with the file it is about and the fix."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    if error.filename is None:
-        return error.strerror
-    fix = "check the path, its permissions, and MEDPIPE_HOME or MEDPIPE_LAKE where it lies under them"
-    return f"{error.filename}: {error.strerror}; {fix}"
 
 
 @app.command()

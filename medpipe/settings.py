@@ -155,6 +155,8 @@ class Settings(BaseSettings):
     snapshot: str = "current"
     """Corpus snapshot that a curriculum pins when its first stage begins: a day's name or the beginning of a
     digest, as `medpipe snapshots list` shows them; the newest one if unset."""
+    token_budget: int | None = Field(default=None, gt=0)
+    """Tokens of the whole curriculum instead of the plan's own: every stage is scaled alike."""
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     """MLflow store; a SQLite file under `<home>/mlflow` if unset."""
     mlflow_artifact_root: str | None = Field(default=None, validation_alias="MLFLOW_DEFAULT_ARTIFACT_ROOT")
@@ -171,6 +173,9 @@ class Settings(BaseSettings):
     """Where people open MLflow; used in links."""
     dagster_ui_url: str = Field(default="http://127.0.0.1:3000", validation_alias="MEDPIPE_DAGSTER_URL")
     """Where people open Dagster; used in links."""
+    code_url: str | None = None
+    """Where people read medpipe's code, as far as the revision, such as
+    `https://github.com/owner/medpipe/blob/<commit>`; code links lead there instead of to local files."""
     hf_endpoint: str | None = Field(default=None, validation_alias="HF_ENDPOINT")
     """A mirror of the hub."""
     hf_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
@@ -209,6 +214,8 @@ class Settings(BaseSettings):
         "sources",
         "hub",
         "start_from",
+        "token_budget",
+        "code_url",
         "mlflow_tracking_uri",
         "mlflow_artifact_root",
         "dagster_postgres_url",

@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from medpipe.asset_metadata import tag_value
 from medpipe.graph import PRELOADED_MODULES, build_definitions
 from medpipe.settings import Settings
 
@@ -52,13 +53,47 @@ def test_stages_are_chained(graph: dg.AssetGraph) -> None:
         assert dg.AssetKey(["pretrain", before]) in graph.get(dg.AssetKey(["pretrain", after])).parent_keys
 
 
-def test_every_asset_has_description_group_kinds_owners_and_metadata(graph: dg.AssetGraph) -> None:
+def test_every_asset_tells_a_newcomer_what_it_is(graph: dg.AssetGraph) -> None:
+    """The rule for every asset that is ever added."""
     for key in graph.materializable_asset_keys:
         node = graph.get(key)
-        assert node.description and len(node.description) > 40, key
+        assert node.description and len(node.description) > 60 and node.description.endswith("."), key
         assert node.group_name != "default", key
         assert node.owners and node.kinds and node.code_version, key
         assert node.metadata, key
+        tags = {tag.split("/")[0] for tag in node.tags}
+        assert {"language", "licence", "domain"} <= tags, f"{key}: {sorted(node.tags)}"
+
+
+def test_every_asset_leads_to_the_code_that_makes_it(graph: dg.AssetGraph) -> None:
+    for key in graph.materializable_asset_keys:
+        (place,) = graph.get(key).metadata["dagster/code_references"].code_references
+        lines = Path(place.file_path).read_text(encoding="utf-8").splitlines()
+        assert lines[place.line_number - 1].startswith(f"def {place.label}("), key
+
+
+def test_code_links_lead_to_the_repository_where_a_setting_names_it(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, code_url="https://forge.example/team/medpipe/blob/1a2b3c/")
+    graph = build_definitions(settings).resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        (place,) = graph.get(key).metadata["dagster/code_references"].code_references
+        path, line = place.url.removeprefix("https://forge.example/team/medpipe/blob/1a2b3c/").split("#L")
+        text = (REPOSITORY / path).read_text(encoding="utf-8").splitlines()
+        assert text[int(line) - 1].startswith("def "), place.url
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("cc-by-nc-4.0", "cc-by-nc-4.0"),
+        ("BSD 3-Clause, modified", "BSD-3-Clause-modified"),
+        ("开放 data 协议", "data"),
+        ("x" * 200, "x" * 63),
+    ],
+)
+def test_a_tag_is_one_that_dagster_takes(text: str, tag: str) -> None:
+    assert tag_value(text) == tag
+    dg.AssetSpec("some", tags={f"licence/{tag_value(text)}": ""})
 
 
 def test_the_code_location_can_be_sent_to_the_ui(tmp_path: Path) -> None:

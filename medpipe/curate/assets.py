@@ -1,45 +1,36 @@
 """`corpus/*`: one corpus of every kind, without duplicates, split into train and validation."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from medpipe.asset_metadata import (
     CORPUS_GROUP,
     OWNERS,
-    Rebuild,
+    code_link,
+    column_lineage,
     dataset_metadata,
     facts_table,
+    failure,
     picture,
     plain_failures,
     preview,
     reasons_table,
+    source_tags,
     table_schema,
 )
 from medpipe.catalog.source import Source
 from medpipe.curate import CODE_VERSION
-from medpipe.curate.contamination.config import ContaminationConfig
-from medpipe.curate.defaults import (
-    MINIMUM_CHARACTERS,
-    MINIMUM_DOCUMENTS,
-    PASSAGE_CHARACTERS,
-    PASSAGE_DOCUMENTS,
-    PASSAGE_SHARE,
-    VALIDATION_SHARE,
-)
-from medpipe.curate.licences import LicencePurpose, gate
-from medpipe.curate.near_duplicates.config import NearDuplicateConfig
+from medpipe.curate.asset_config import CorpusConfig
+from medpipe.curate.licences import gate
 from medpipe.curate.purposes import Purpose, kept_parts
 from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
 from medpipe.lake.parquet import scan_parts
 from medpipe.normalize.assets import normalized_key
-from medpipe.records.kinds import Split, content_columns, record_columns
-
-if TYPE_CHECKING:
-    from medpipe.curate.config import CurateConfig
+from medpipe.records.kinds import COLUMN_NOTES, Split, content_columns, record_columns
+from medpipe.run_form import RunForm
 
 DOCUMENTS_KEY = dg.AssetKey(["corpus", "documents"])
 NO_DUPLICATES = "no_exact_duplicates"
@@ -47,65 +38,12 @@ LICENCES = "licences_allow_the_purpose"
 BOTH_SPLITS = "both_splits"
 
 
-class CorpusConfig(Rebuild):
-    """What a person may change of curation."""
-
-    validation_share: float = Field(default=VALIDATION_SHARE)
-    """Share of documents held out, chosen by key."""
-    minimum_documents: int = Field(default=MINIMUM_DOCUMENTS)
-    """A domain with this many records has at least one held-out record."""
-    minimum_characters: int = Field(default=MINIMUM_CHARACTERS)
-    """Shorter texts are rejected; characters other than spaces."""
-    filters: dict[str, Any] = Field(default={})
-    """Changes to filters, by rule: `off`, `tier` (it rejects nothing), a number (another limit to drop), or
-    by language a number or `{drop: …, refine: …}`; by group of rules: `off`. The card lists all rules."""
-    bad_words: list[str] = Field(default=[])
-    """Texts with one of these are rejected."""
-    near_duplicates: bool = Field(default=True)
-    """Whether only the best of near-duplicates stays."""
-    similarity: float = Field(default=NearDuplicateConfig().similarity)
-    """Texts that share so much of their n-grams (Jaccard) are near-duplicates."""
-    contamination: bool = Field(default=True)
-    """Whether texts that repeat exam items are left out."""
-    exam_characters: int = Field(default=ContaminationConfig().characters)
-    """A Chinese text repeats an item if it shares so many characters in a row with it."""
-    exam_words: int = Field(default=ContaminationConfig().words)
-    """Any other text, if it shares so many words in a row."""
-    privacy: bool = Field(default=True)
-    """Whether personal data is replaced."""
-    privacy_rules: list[str] = Field(default=[])
-    """Versioned names of the privacy rules to apply; all if empty."""
-    repeated_passages: bool = Field(default=False)
-    """Whether boilerplate is taken out of documents; the facts of the data set show what it was."""
-    passage_characters: int = Field(default=PASSAGE_CHARACTERS)
-    """Least number of letters of a line or sentence that is boilerplate."""
-    passage_documents: int = Field(default=PASSAGE_DOCUMENTS)
-    """It stands in more documents of a source than this,"""
-    passage_share: float = Field(default=PASSAGE_SHARE)
-    """and in a larger share of them than this."""
-    licence_purpose: str = Field(default=LicencePurpose.RESEARCH.value)
-    """What the corpus is for: `research` or `commercial`; a source that it does not allow stops the build."""
-    allow_licences: list[str] = Field(default=[])
-    """Licences, as the catalog states them, that you have cleared for the purpose."""
-    accepted_sources: list[str] = Field(default=[])
-    """Ids of sources whose terms you have cleared for the purpose."""
-
-    def curation(self) -> "CurateConfig":
-        """The settings of the build.
-
-        Raises:
-            ValueError: a setting is wrong; says which, and what it may be.
-        """
-        from medpipe.curate.form import curation_of
-
-        return curation_of(self.model_dump(exclude={"force"}))
-
-
 def _build_corpus_asset(
     purpose: Purpose, sources: Sequence[Source], *, catalog: Sequence[Source], lake: Lake
 ) -> dg.AssetsDefinition:
     key = dg.AssetKey(["corpus", purpose.value])
     kind = purpose.kind
+    feeding = [source for source in sources if purpose.takes(source)]
 
     @dg.asset(
         key=key,
@@ -114,10 +52,12 @@ def _build_corpus_asset(
         group_name=CORPUS_GROUP,
         owners=OWNERS,
         kinds={"polars", "parquet"},
-        tags={"kind": kind.value},
+        tags={"kind": kind.value, **source_tags(feeding)},
         metadata={
             "kind of record": kind.value,
-            "sources": ", ".join(s.id for s in sources if purpose.takes(s)),
+            "sources": ", ".join(source.id for source in feeding),
+            "licences": facts_table([_licence_facts(source) for source in feeding]),
+            **code_link(_build_corpus_asset),
         },
         code_version=CODE_VERSION,
         check_specs=[
@@ -142,7 +82,7 @@ def _build_corpus_asset(
         ],
     )
     def corpus(
-        context: dg.AssetExecutionContext, config: CorpusConfig
+        context: dg.AssetExecutionContext, config: CorpusConfig, form: RunForm
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         import polars as pl
 
@@ -154,11 +94,11 @@ def _build_corpus_asset(
         from medpipe.curate.privacy.scrub import scrub
 
         with plain_failures():
-            settings = config.curation()
+            settings = config.curation(form.purpose)
             stated = settings.licences
             check_statements(stated, [*sources, *catalog])
             allowed = gate(
-                [source for source in sources if purpose.takes(source)],
+                feeding,
                 stated.purpose,
                 catalog=catalog,
                 config=stated,
@@ -175,7 +115,7 @@ def _build_corpus_asset(
             if not allowed.passed:
                 # Before anything is built: what is downstream reads the current corpus, whoever made it.
                 yield licences
-                raise dg.Failure(description=allowed.message(), allow_retries=False)
+                raise failure(allowed.message())
             built = build_corpus(
                 purpose,
                 {source.id: current(lake, "normalized", source.id) for source in sources},
@@ -191,12 +131,16 @@ def _build_corpus_asset(
         parts = kept_parts(built.dataset)
         records = scan_parts(parts, schema=schema)
         keys = records.select("content_key", "split").collect()
+        repeated = keys.height - keys["content_key"].n_unique()
         splits = dict(keys.group_by("split").len().iter_rows())
+        needed = () if purpose is Purpose.EXAMS else (Split.TRAIN, Split.VALIDATION)
+        missing = [split.value for split in needed if not splits.get(split.value)]
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(built.dataset.digest),
             metadata={
                 **dataset_metadata(built.dataset, reused=built.reused),
-                "dagster/column_schema": table_schema(schema),
+                "dagster/column_schema": table_schema(schema, COLUMN_NOTES),
+                "dagster/column_lineage": _lineage(purpose, feeding),
                 "funnel by source": facts_table(
                     [
                         {"source": source, **{k: facts_of[k] for k in ("records", "kept", "rejected")}}
@@ -213,6 +157,7 @@ def _build_corpus_asset(
                     ),
                     caption="duplicates that sources share, exact and near",
                 ),
+                **_lengths(facts),
                 "personal data replaced": reasons_table(facts["privacy"]),
                 "repeated passages": facts_table(
                     [
@@ -237,14 +182,21 @@ def _build_corpus_asset(
             check_results=[
                 dg.AssetCheckResult(
                     check_name=NO_DUPLICATES,
-                    passed=keys["content_key"].n_unique() == keys.height,
+                    passed=not repeated,
+                    description=f"{repeated:,} records repeat another's content key; make it again with "
+                    "`force`, and report it if that does not help"
+                    if repeated
+                    else None,
                     metadata={"records": keys.height},
                 ),
                 licences,
                 dg.AssetCheckResult(
                     check_name=BOTH_SPLITS,
-                    passed=purpose is Purpose.EXAMS
-                    or all(splits.get(split.value, 0) > 0 for split in (Split.TRAIN, Split.VALIDATION)),
+                    passed=not missing,
+                    description=f"no records of the split {', '.join(missing)}; enable more sources, or "
+                    "change `validation_share` in the config of the asset"
+                    if missing
+                    else None,
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={str(split): count for split, count in splits.items()},
                 ),
@@ -252,6 +204,33 @@ def _build_corpus_asset(
         )
 
     return corpus
+
+
+def _licence_facts(source: Source) -> dict[str, Any]:
+    licence = source.licence
+    return {"source": source.id, "licence": licence.name or "not stated", "verified": licence.verified}
+
+
+def _lineage(purpose: Purpose, feeding: Sequence[Source]) -> dg.TableColumnLineage:
+    from medpipe.curate.column_origins import column_origins
+
+    origins = {normalized_key(source): column_origins(purpose, source) for source in feeding}
+    return column_lineage(
+        {
+            column: [(key, name) for key, columns in origins.items() for name in columns[column]]
+            for column in purpose.schema.names()
+        }
+    )
+
+
+def _lengths(facts: dict[str, Any]) -> dict[str, Any]:
+    """The picture of the documents' lengths, where every part of the data set has counted them."""
+    from medpipe.curate.plots import draw_lengths
+
+    counted = {source: part.get("lengths") for source, part in facts["parts"].items()}
+    if not counted or None in counted.values():
+        return {}
+    return {"lengths": picture(draw_lengths(counted), caption="documents by length")}
 
 
 _DESCRIPTIONS = {

@@ -43,6 +43,8 @@ class Part(BaseModel):
     by_tier: dict[str, int] | None
     privacy: dict[str, int]
     """Replacements by rule."""
+    lengths: dict[str, int] | None = Field(default=None)
+    """Kept documents by length, see `length_class`; None for other kinds, and in data sets from before."""
     digest: str
     """Of the kept records."""
     rejected_digest: str

@@ -31,7 +31,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.reasons, self.languages, self.tiers = Counter[str](), Counter[str](), Counter[str]()
-        self.text_bytes = Counter[str]()
+        self.text_bytes, self.lengths = Counter[str](), Counter[str]()
         self.domains: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.digests: defaultdict[str, FrameDigest] = defaultdict(FrameDigest)
 
@@ -47,6 +47,14 @@ class Counts:
             self.tiers.update(_sizes(kept, "tier"))
             sizes = kept.group_by("domain").agg(pl.col("text").str.len_bytes().sum())
             self.text_bytes.update(dict(sizes.iter_rows()))
+            classes = kept.select(length_class(pl.col("text")).cast(pl.String).alias("class"))
+            self.lengths.update(_sizes(classes, "class"))
+
+
+def length_class(text: pl.Expr) -> pl.Expr:
+    """Class of a text by its characters, as Int64: n holds from 2^(n/2) up to 2^((n+1)/2) characters."""
+    # A little more than the length, so that a power of two is not rounded into the class below it.
+    return (2 * (text.str.len_chars().clip(lower_bound=1) + 1e-6).log(2)).floor().cast(pl.Int64)
 
 
 def _sizes(frame: pl.DataFrame, column: str) -> dict[str, int]:

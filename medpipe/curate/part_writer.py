@@ -140,6 +140,9 @@ class PartWriter:
             by_language=dict(sorted(counts.languages.items())),
             by_domain={name: dict(sorted(each.items())) for name, each in sorted(counts.domains.items())},
             by_tier=dict(sorted(counts.tiers.items())) if is_document else None,
+            lengths=dict(sorted(counts.lengths.items(), key=lambda item: int(item[0])))
+            if is_document
+            else None,
             privacy={} if personal is None else dict(sorted(personal.counts.items())),
             digest=sink.content.hexdigest(),
             rejected_digest=rejected.content.hexdigest(),

@@ -1,8 +1,9 @@
-"""Pictures of the corpus as PNG bytes: what was left out of each source, and why."""
+"""Pictures of the corpus as PNG bytes: what was left out of each source and why, and how long texts are."""
 
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,55 @@ def draw_funnel(by_source: Mapping[str, Mapping[str, Any]]) -> bytes:
     axes.tick_params(labelsize=8)
     if names:
         figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
+
+
+def draw_lengths(by_source: Mapping[str, Mapping[str, int]]) -> bytes:
+    """Draws how many documents have which length, on a scale of doublings, a colour a source.
+
+    Args:
+        by_source: documents of each source by `length_class`; beyond seven sources the smaller ones share a
+            colour.
+
+    Returns:
+        A PNG picture; of empty axes if there are no documents.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    sizes = {source: sum(counts.values()) for source, counts in by_source.items()}
+    ordered = sorted((name for name in sizes if sizes[name]), key=lambda name: (-sizes[name], name))
+    named = ordered if len(ordered) <= len(_COLOURS) else ordered[: len(_COLOURS) - 1]
+    groups = {name: [name] for name in named}
+    if len(named) < len(ordered):
+        groups[f"{len(ordered) - len(named)} other sources"] = ordered[len(named) :]
+    classes = [int(each) for name in ordered for each in by_source[name]]
+    figure = Figure(figsize=(8.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    if classes:
+        first, last = min(classes), max(classes)
+        edges = [2 ** (each / 2) for each in range(first, last + 2)]
+        widths = [after - before for before, after in itertools.pairwise(edges)]
+        below = [0] * len(widths)
+        for (label, members), colour in zip(groups.items(), _COLOURS, strict=False):
+            counts = [
+                sum(by_source[member].get(str(each), 0) for member in members)
+                for each in range(first, last + 1)
+            ]
+            axes.bar(edges[:-1], counts, width=widths, bottom=below, align="edge", color=colour, label=label)
+            below = [before + count for before, count in zip(below, counts, strict=True)]
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    axes.set_title("How long the documents are", fontsize=11)
+    axes.set_xlabel("characters, each bar from one length to 1.4 times of it")
+    axes.set_ylabel("documents")
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()

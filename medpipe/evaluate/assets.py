@@ -1,6 +1,6 @@
 """`evaluation/…`: what each checkpoint of the curriculum is worth in each domain, and the best one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -9,16 +9,22 @@ from medpipe.asset_metadata import (
     OWNERS,
     REUSED,
     Rebuild,
+    code_link,
     dataset_metadata,
     facts_table,
+    failure,
     picture,
     plain_failures,
+    table_schema,
+    tag_value,
 )
 from medpipe.evaluate import BITS_CURVE, CODE_VERSION, HEAT_MAP, LOSS_CURVE
 from medpipe.evaluate.acceptance import CHECKS, TOLERANCE
 from medpipe.lake.layout import Lake
 from medpipe.pretrain.assets import stage_key
+from medpipe.pretrain.configured import chosen_plan
 from medpipe.pretrain.plan import STAGES, Plan
+from medpipe.run_form import RunForm
 from medpipe.settings import Settings
 from medpipe.tracking.links import registered_name
 from medpipe.tracking.store import TrackingError
@@ -37,15 +43,27 @@ class RegisterConfig(dg.Config):
     """Bits per byte over all held-out text by which it may be worse."""
 
 
-def build_evaluation_assets(plan: Plan, *, settings: Settings, lake: Lake) -> list[dg.AssetsDefinition]:
-    """The matrix checkpoint x domain of one plan, and its best checkpoint in MLflow's registry."""
+def build_evaluation_assets(
+    plan: Plan, *, settings: Settings, lake: Lake, tags: Mapping[str, str] | None = None
+) -> list[dg.AssetsDefinition]:
+    """The matrix checkpoint x domain of one plan, and its best checkpoint in MLflow's registry.
+
+    Args:
+        plan: that of the installation.
+        settings: the installation.
+        lake: the lake.
+        tags: languages, licences and domains of what the corpus is made of.
+    """
+    tags = {"plan": tag_value(plan.name), **(tags or {})}
     return [
-        _matrix_asset(plan, settings=settings, lake=lake),
-        _registered_asset(plan, settings=settings, lake=lake),
+        _matrix_asset(plan, settings=settings, lake=lake, tags=tags),
+        _registered_asset(plan, settings=settings, lake=lake, tags=tags),
     ]
 
 
-def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
+def _matrix_asset(
+    plan: Plan, *, settings: Settings, lake: Lake, tags: Mapping[str, str]
+) -> dg.AssetsDefinition:
     @dg.asset(
         key=BITS_PER_BYTE_KEY,
         deps=[stage_key(stage) for stage in STAGES],
@@ -57,7 +75,12 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
         group_name=EVALUATION_GROUP,
         owners=OWNERS,
         kinds={"matplotlib", "mlflow"},
-        metadata={"plan": plan.name, "unit": "bits per UTF-8 byte of text"},
+        tags=tags,
+        metadata={
+            "plan": plan.name,
+            "unit": "bits per UTF-8 byte of text",
+            **code_link(_matrix_asset),
+        },
         code_version=CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(
@@ -68,14 +91,16 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
             )
         ],
     )
-    def bits_per_byte(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+    def bits_per_byte(
+        context: dg.AssetExecutionContext, config: Rebuild, form: RunForm
+    ) -> dg.MaterializeResult:
         from medpipe.evaluate.matrix import ALL, CHECKPOINT, has_learnt, measures_of
         from medpipe.evaluate.report import build_report, read_report
         from medpipe.pretrain.curriculum import compile_as_pinned, curriculum_digest
         from medpipe.tracking.runs import log_pictures
 
         with plain_failures():
-            compiled = compile_as_pinned(plan, lake)
+            compiled = compile_as_pinned(chosen_plan(plan, form, settings), lake)
             built = build_report(compiled, lake=lake, force=config.force, say=context.log.info)
             report = read_report(built.dataset)
         if report.left_out:
@@ -89,6 +114,7 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
             context.log.warning(f"the pictures are not in MLflow: {error}")
         matrix = report.matrix
         first, last = matrix[ALL][0], matrix[ALL][-1]
+        learnt = has_learnt(matrix)
         shown = matrix.tail(MOST_ROWS_SHOWN).select(
             CHECKPOINT, "step", "tokens", "on_disk", *measures_of(matrix)
         )
@@ -96,6 +122,8 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
             data_version=dg.DataVersion(built.dataset.digest),
             metadata={
                 **dataset_metadata(built.dataset, reused=built.reused),
+                "plan": compiled.plan.name,
+                "dagster/column_schema": table_schema(matrix.schema),
                 "matrix": facts_table(shown.to_dicts()),
                 "heat map": picture(
                     report.pictures[HEAT_MAP], caption="bits per byte by checkpoint and domain"
@@ -110,7 +138,11 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
             check_results=[
                 dg.AssetCheckResult(
                     check_name=LEARNT,
-                    passed=has_learnt(matrix),
+                    passed=learnt,
+                    description=None
+                    if learnt
+                    else "the last checkpoint is no better than the first; look at the picture 'loss', then "
+                    "give the plan more tokens or another `peak_learning_rate`",
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={
                         f"{place} ({matrix[CHECKPOINT][row]})": "not finite" if value is None else value
@@ -123,7 +155,9 @@ def _matrix_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDef
     return bits_per_byte
 
 
-def _registered_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
+def _registered_asset(
+    plan: Plan, *, settings: Settings, lake: Lake, tags: Mapping[str, str]
+) -> dg.AssetsDefinition:
     name = registered_name(plan.name)
 
     @dg.asset(
@@ -137,7 +171,8 @@ def _registered_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.Asset
         group_name=EVALUATION_GROUP,
         owners=OWNERS,
         kinds={"mlflow", "safetensors"},
-        metadata={"plan": plan.name, "registered model": name},
+        tags=tags,
+        metadata={"plan": plan.name, "registered model": name, **code_link(_registered_asset)},
         code_version=CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(check, asset=REGISTERED_MODEL_KEY, blocking=True, description=text)
@@ -145,7 +180,7 @@ def _registered_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.Asset
         ],
     )
     def registered_model(
-        context: dg.AssetExecutionContext, config: RegisterConfig
+        context: dg.AssetExecutionContext, config: RegisterConfig, form: RunForm
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         from medpipe.evaluate.matrix import ALL
         from medpipe.evaluate.register import judge_best, refusal, register_best
@@ -159,7 +194,7 @@ def _registered_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.Asset
             root_run_id=context.run.tags.get("dagster/root_run_id"),
         )
         with plain_failures():
-            compiled = compile_as_pinned(plan, lake)
+            compiled = compile_as_pinned(chosen_plan(plan, form, settings), lake)
             try:
                 judged = judge_best(
                     compiled,
@@ -175,7 +210,7 @@ def _registered_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.Asset
                 check_name=check, passed=finding.passed, metadata={"found": finding.text}
             )
         if not judged.may_be_registered:
-            raise dg.Failure(description=refusal(judged), allow_retries=False)
+            raise failure(refusal(judged))
         with plain_failures():
             try:
                 version, is_new = register_best(compiled, judged, settings=settings, lake=lake, dagster=link)
@@ -199,8 +234,7 @@ def _registered_asset(plan: Plan, *, settings: Settings, lake: Lake) -> dg.Asset
 
 
 def _unreached(error: TrackingError) -> dg.Failure:
-    return dg.Failure(
-        description=f"the best checkpoint is not registered: {error}. Then materialise "
-        f"{REGISTERED_MODEL_KEY.to_user_string()} again; nothing has to be trained anew",
-        allow_retries=False,
+    return failure(
+        f"the best checkpoint is not registered: {error}. Then materialise "
+        f"{REGISTERED_MODEL_KEY.to_user_string()} again; nothing has to be trained anew"
     )

@@ -4,11 +4,21 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from medpipe.asset_metadata import OWNERS, RAW_GROUP, Rebuild, dataset_metadata, facts_table, plain_failures
+from medpipe.asset_metadata import (
+    OWNERS,
+    RAW_GROUP,
+    Rebuild,
+    code_link,
+    dataset_metadata,
+    facts_table,
+    plain_failures,
+    source_tags,
+)
 from medpipe.catalog.source import Source
 from medpipe.ingest import CODE_VERSION
 from medpipe.ingest.hub_address import dataset_page
 from medpipe.lake.layout import Lake
+from medpipe.run_form import RunForm
 from medpipe.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,12 +42,6 @@ class RawConfig(Rebuild):
 def raw_key(source: Source) -> dg.AssetKey:
     """Key of a source's raw asset."""
     return dg.AssetKey(["raw", source.id])
-
-
-def source_tags(source: Source) -> dict[str, str]:
-    """Tags that people filter sources by."""
-    domains = {f"domain/{domain.value}": "" for domain in source.domains}
-    return {"language": source.language.value, "kind": source.record_kind.value, **domains}
 
 
 def source_metadata(source: Source, settings: Settings) -> dict[str, Any]:
@@ -131,8 +135,8 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
         group_name=RAW_GROUP,
         owners=OWNERS,
         kinds={"huggingface" if source.repository else "file"},
-        tags=source_tags(source),
-        metadata=source_metadata(source, settings),
+        tags={"kind": source.record_kind.value, **source_tags([source])},
+        metadata={**source_metadata(source, settings), **code_link(build_raw_asset)},
         code_version=CODE_VERSION,
         pool=HUB_POOL,
         check_specs=[
@@ -147,7 +151,7 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
             )
         ],
     )
-    def raw(context: dg.AssetExecutionContext, config: RawConfig) -> dg.MaterializeResult:
+    def raw(context: dg.AssetExecutionContext, config: RawConfig, form: RunForm) -> dg.MaterializeResult:
         from medpipe.ingest.snapshot import fetch
 
         with plain_failures():
@@ -155,7 +159,7 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
                 source,
                 lake=lake,
                 settings=settings,
-                refresh=config.refresh,
+                refresh=config.refresh or form.refreshes(source.id),
                 force=config.force,
                 accept=config.accept,
                 accept_revision=config.accept_revision,

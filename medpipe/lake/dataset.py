@@ -22,7 +22,15 @@ from medpipe.lake.files import (
     write_bytes_atomically,
 )
 from medpipe.lake.layout import HEAD, Lake, safe_name
-from medpipe.lake.manifest import DatasetFile, Manifest, ManifestError, Recipe, read_manifest, write_manifest
+from medpipe.lake.manifest import (
+    DatasetFile,
+    Manifest,
+    ManifestError,
+    NothingPublishedError,
+    Recipe,
+    read_manifest,
+    write_manifest,
+)
 
 __all__ = [
     "Built",
@@ -166,7 +174,7 @@ def current(lake: Lake, room: str, *names: str) -> Dataset:
     folder, key = lake.room(room, *names), "/".join((room, *names))
     digest = _head(lake, folder)
     if digest is None:
-        raise ManifestError(f"{key} has no data set yet; materialise the asset {key} first")
+        raise NothingPublishedError(f"{key} has no data set yet; materialise the asset {key} first")
     dataset = named_dataset(lake, room, *names, digest=digest)
     if dataset is None:
         raise ManifestError(f"{key}/{digest} is no data set any more; materialise the asset {key}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -116,8 +117,18 @@ def is_whole(folder: Path, manifest: Manifest) -> bool:
     )
 
 
+def file_mistakes(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the files that the manifest lists, a line each; reads all of them."""
+    for file in manifest.files:
+        path = folder / file.path
+        if not path.is_file():
+            yield f"{file.path}: it is missing"
+        elif (size := path.stat().st_size) != file.bytes:
+            yield f"{file.path}: it has {size:,} bytes instead of {file.bytes:,}"
+        elif sha256_file(path) != file.sha256:
+            yield f"{file.path}: its bytes changed since it was written"
+
+
 def is_intact(folder: Path, manifest: Manifest) -> bool:
     """Whether every file that the manifest lists is there with its SHA-256; reads all of them."""
-    return is_whole(folder, manifest) and all(
-        sha256_file(folder / file.path) == file.sha256 for file in manifest.files
-    )
+    return is_whole(folder, manifest) and not any(file_mistakes(folder, manifest))

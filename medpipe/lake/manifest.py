@@ -20,6 +20,10 @@ class ManifestError(ValueError):
     """A data set has no readable manifest; the message names the folder and the fix."""
 
 
+class NothingPublishedError(ManifestError):
+    """An asset has not been materialised yet; the message names it."""
+
+
 class DatasetFile(BaseModel):
     """One file of a data set."""
 

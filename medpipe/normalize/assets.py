@@ -1,5 +1,6 @@
 """`normalized/<source>`: a source's rows as typed records, the rejected ones beside them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -8,20 +9,22 @@ from medpipe.asset_metadata import (
     NORMALIZED_GROUP,
     OWNERS,
     Rebuild,
+    code_link,
     dataset_metadata,
     facts_table,
     plain_failures,
     preview,
     reasons_table,
+    source_tags,
     table_schema,
 )
 from medpipe.catalog.source import Source
-from medpipe.ingest.assets import raw_key, source_tags
+from medpipe.ingest.assets import raw_key
 from medpipe.lake.dataset import Dataset, current
 from medpipe.lake.layout import Lake
 from medpipe.lake.parquet import scan_parts
 from medpipe.normalize import CODE_VERSION
-from medpipe.records.kinds import Kind, content_columns, record_columns, record_schema
+from medpipe.records.kinds import COLUMN_NOTES, Kind, content_columns, record_columns, record_schema
 
 ROWS_ACCOUNTED = "rows_accounted"
 RECORDS_VALID = "records_valid"
@@ -42,6 +45,7 @@ def _checks(dataset: Dataset, kind: Kind) -> list[dg.AssetCheckResult]:
     sample = (
         scan_parts(dataset.files("part-*.parquet"), schema=record_columns(kind)).head(CHECKED_ROWS).collect()
     )
+    is_valid = schema.is_valid(sample)
     return [
         dg.AssetCheckResult(
             check_name=ROWS_ACCOUNTED,
@@ -50,7 +54,13 @@ def _checks(dataset: Dataset, kind: Kind) -> list[dg.AssetCheckResult]:
             description=_account(facts),
         ),
         dg.AssetCheckResult(
-            check_name=RECORDS_VALID, passed=schema.is_valid(sample), metadata={"rows checked": sample.height}
+            check_name=RECORDS_VALID,
+            passed=is_valid,
+            description=None
+            if is_valid
+            else "records do not agree with their schema; materialise it with `force`, and report it if that "
+            "does not help",
+            metadata={"rows checked": sample.height},
         ),
     ]
 
@@ -72,8 +82,16 @@ def _account(facts: dict[str, Any]) -> str:
     )
 
 
-def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition:
-    """The asset that normalises one source; its data version is the records' digest."""
+def build_normalized_asset(
+    source: Source, *, lake: Lake, mask: Callable[[str], str] = str
+) -> dg.AssetsDefinition:
+    """The asset that normalises one source; its data version is the records' digest.
+
+    Args:
+        source: the source.
+        lake: the lake.
+        mask: takes personal data out of what the preview shows; the records keep it.
+    """
     key = normalized_key(source)
 
     @dg.asset(
@@ -86,8 +104,12 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
         group_name=NORMALIZED_GROUP,
         owners=OWNERS,
         kinds={"polars", "parquet"},
-        tags=source_tags(source),
-        metadata={"kind of record": source.record_kind.value, "layout": source.record_layout.layout},
+        tags={"kind": source.record_kind.value, **source_tags([source])},
+        metadata={
+            "kind of record": source.record_kind.value,
+            "layout": source.record_layout.layout,
+            **code_link(build_normalized_asset),
+        },
         code_version=CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(
@@ -116,7 +138,7 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
             data_version=dg.DataVersion(built.dataset.digest),
             metadata={
                 **dataset_metadata(built.dataset, reused=built.reused),
-                "dagster/column_schema": table_schema(schema),
+                "dagster/column_schema": table_schema(schema, COLUMN_NOTES),
                 "published rows": facts["published"],
                 "kept rows": facts["kept"],
                 "rejected rows": facts["rejected"],
@@ -126,6 +148,7 @@ def build_normalized_asset(source: Source, *, lake: Lake) -> dg.AssetsDefinition
                     built.dataset.files("part-*.parquet"),
                     schema=schema,
                     columns=["path", "row", "lang", "domain", *content_columns(source.record_kind)],
+                    clean=mask,
                 ),
             },
             check_results=_checks(built.dataset, source.record_kind),

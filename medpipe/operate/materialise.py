@@ -10,14 +10,12 @@ from typing import Any
 import dagster as dg
 
 from medpipe.asset_metadata import REUSED
+from medpipe.automation import FULL, ON_REQUEST
 from medpipe.console import asset_name, failure_reason, writing_to_this_terminal
 from medpipe.graph import build_definitions
 from medpipe.operate.instance import exclusive_home, open_instance
 from medpipe.operate.run_launcher import process_tags
-from medpipe.pretrain.checks import RESUME_IS_EXACT
 from medpipe.settings import Settings
-
-_JOB = "full_pipeline"
 
 
 class SelectionError(ValueError):
@@ -105,10 +103,10 @@ def materialise(
     definitions = build_definitions(settings)
     keys = select_assets(definitions, selection)
     config = forced(definitions, keys) if force else {}
-    job = definitions.resolve_job_def(_JOB)
+    job = definitions.resolve_job_def(FULL)
     # A selection of assets alone would bring the checks back that the job leaves to those who ask for them.
     nodes = job.asset_layer.asset_graph.asset_check_keys
-    checks = {check for check in nodes if check.asset_key in keys and check != RESUME_IS_EXACT}
+    checks = {check for check in nodes if check.asset_key in keys and check not in ON_REQUEST}
     job = job.get_subset(asset_selection=set(keys), asset_check_selection=checks)
     with exclusive_home(settings), open_instance(settings) as instance, writing_to_this_terminal():
         result = job.execute_in_process(

@@ -4,25 +4,34 @@ import contextlib
 import math
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
 
-from medpipe.asset_metadata import OWNERS, PRETRAIN_GROUP, REUSED, facts_table, plain_failures
+from medpipe.asset_metadata import (
+    OWNERS,
+    PRETRAIN_GROUP,
+    REUSED,
+    code_link,
+    facts_table,
+    picture,
+    plain_failures,
+)
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import has_all_files, read_manifest
 from medpipe.pretrain import CODE_VERSION
+from medpipe.pretrain.asset_facts import links, metadata, origin, stage_tags
+from medpipe.pretrain.configured import chosen_settings
 from medpipe.pretrain.plan import Plan, StagePlan
+from medpipe.run_form import RunForm
 from medpipe.settings import Settings
 from medpipe.tokens.assets import SNAPSHOT_KEY
-from medpipe.tracking.links import compare_url, run_url
+from medpipe.tracking.links import run_url
 
 if TYPE_CHECKING:
-    from medpipe.pretrain.curriculum import FinishedStage
     from medpipe.pretrain.tracked import TrackedStage
-    from medpipe.tracking.replay import SpoolReplay
     from medpipe.tracking.spool import Event
 
 GPU_POOL = "gpu"
@@ -54,58 +63,15 @@ def stage_key(stage: str) -> dg.AssetKey:
     return dg.AssetKey(["pretrain", stage])
 
 
-def _links(settings: Settings, replay: "SpoolReplay") -> dict[str, Any]:
-    if replay.runs is None:
-        return {"mlflow": f"not reached: {replay.last_error}"}
-    runs = replay.runs
-    return {
-        "mlflow run": dg.MetadataValue.url(run_url(settings, runs.experiment_id, runs.stage_run_id)),
-        "mlflow curriculum": dg.MetadataValue.url(run_url(settings, runs.experiment_id, runs.parent_run_id)),
-        "mlflow comparison": dg.MetadataValue.url(compare_url(settings, runs.experiment_id)),
-    }
-
-
-def _metadata(finished: "FinishedStage") -> dict[str, Any]:
-    result = finished.result
-    bits = [{"domain": domain, "bits per byte": value} for domain, value in result.bits_per_byte.items()]
-    seen = [{"source": source, "tokens": tokens} for source, tokens in result.tokens_by_source.items()]
-    return {
-        "dagster/uri": finished.checkpoint.as_posix(),
-        "steps": result.steps,
-        "tokens": result.tokens,
-        "loss at start": result.loss_first,
-        "loss at end": result.loss_last,
-        "bits per byte": result.bits_per_byte["all"],
-        "bits per byte by domain": facts_table(bits),
-        "tokens by source": facts_table(seen),
-        "training seconds": result.seconds,
-        "parameters": result.parameters,
-        "device": f"{result.device}, {result.precision}, {result.threads} threads",
-        **({"sample": dg.MetadataValue.md(result.sample)} if result.sample else {}),
-    }
-
-
-def _origin(tracked: "TrackedStage") -> dict[str, Any]:
-    """The earlier run that a stage was taken over from or goes on from; nothing for other stages."""
-    compiled, start = tracked.compiled, tracked.compiled.start
-    corpus = {"corpus snapshot": compiled.snapshot}
-    taken_from = compiled.stage(tracked.stage).taken_from
-    if taken_from is not None:
-        return {"taken over from": taken_from}
-    if start is None or start.at != tracked.stage or start.run is None:
-        return corpus
-    facts = {
-        "run": start.run,
-        "checkpoint": start.folder.name,
-        "digest": start.content,
-        "learning rate": start.rate,
-        "its corpus snapshot": start.snapshot,
-    }
-    return {"goes on from": facts_table([facts]), **corpus}
-
-
 def _build_stage_asset(
-    stage: StagePlan, parent: dg.AssetKey, *, settings: Settings, lake: Lake, gpus: int
+    plan: Plan,
+    stage: StagePlan,
+    parent: dg.AssetKey,
+    *,
+    settings: Settings,
+    lake: Lake,
+    tags: Mapping[str, str],
+    gpus: int,
 ) -> dg.AssetsDefinition:
     key = stage_key(stage.name)
 
@@ -119,7 +85,10 @@ def _build_stage_asset(
         group_name=PRETRAIN_GROUP,
         owners=OWNERS,
         kinds={"pytorch", "mlflow"},
+        tags=stage_tags(plan, stage, tags),
         metadata={
+            "plan": plan.name,
+            **code_link(_build_stage_asset),
             "planned tokens": stage.tokens,
             "mixture": facts_table(
                 [{"from": entry.label, "weight": entry.weight} for entry in stage.mixture]
@@ -141,7 +110,10 @@ def _build_stage_asset(
             ),
         ],
     )
-    def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
+    def train(
+        context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, form: RunForm
+    ) -> dg.MaterializeResult:
+        from medpipe.pretrain.plan_plot import draw_plan
         from medpipe.pretrain.tracked import track_stage
         from medpipe.tracking.facts import DagsterLink
 
@@ -151,7 +123,9 @@ def _build_stage_asset(
             root_run_id=context.run.tags.get("dagster/root_run_id"),
         )
         with plain_failures():
-            tracked = track_stage(stage.name, settings=settings, lake=lake, dagster=link)
+            tracked = track_stage(
+                stage.name, settings=chosen_settings(form, settings), lake=lake, dagster=link
+            )
             for warning in tracked.compiled.warnings:
                 context.log.warning(warning)
             with tracked.following():
@@ -166,19 +140,34 @@ def _build_stage_asset(
         if replay.last_error is not None:
             context.log.warning(f"{replay.pending} events are not in MLflow yet: {replay.last_error}")
         manifest = read_manifest(finished.checkpoint)
+        is_whole = has_all_files(finished.checkpoint)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.digest),
             metadata={
-                **_metadata(finished),
-                **_origin(tracked),
-                **_links(settings, replay),
+                **metadata(finished),
+                "plan": tracked.compiled.plan.name,
+                "mixture": picture(
+                    draw_plan(tracked.compiled), caption="learning rate and mixture of each stage"
+                ),
+                **origin(tracked),
+                **links(settings, replay),
                 REUSED: tracked.complete,
             },
             check_results=[
-                dg.AssetCheckResult(check_name=FINITE_LOSS, passed=result.is_finite),
+                dg.AssetCheckResult(
+                    check_name=FINITE_LOSS,
+                    passed=result.is_finite,
+                    description=None
+                    if result.is_finite
+                    else "loss or bits per byte is not finite; lower `optimizer.peak_learning_rate` in the "
+                    "plan, or set its `precision` to fp32",
+                ),
                 dg.AssetCheckResult(
                     check_name=CHECKPOINT_WHOLE,
-                    passed=has_all_files(finished.checkpoint),
+                    passed=is_whole,
+                    description=None
+                    if is_whole
+                    else f"{finished.checkpoint} lacks files; delete it and materialise the stage again",
                     metadata={"files": len(manifest.files), "bytes": manifest.bytes},
                 ),
             ],
@@ -233,10 +222,27 @@ def _train(
         tracked.finished(int(code[1]) if code else None)
 
 
-def build_stage_assets(plan: Plan, *, settings: Settings, lake: Lake) -> list[dg.AssetsDefinition]:
-    """The four chained stages of one plan."""
+def build_stage_assets(
+    plan: Plan, *, settings: Settings, lake: Lake, tags: Mapping[str, str] | None = None
+) -> list[dg.AssetsDefinition]:
+    """The four chained stages of one plan.
+
+    Args:
+        plan: that of the installation.
+        settings: the installation.
+        lake: the lake.
+        tags: languages and licences of what the corpus is made of.
+    """
     parents = [SNAPSHOT_KEY, *(stage_key(stage.name) for stage in plan.stages[:-1])]
     return [
-        _build_stage_asset(stage, parent, settings=settings, lake=lake, gpus=plan.devices.processes)
+        _build_stage_asset(
+            plan,
+            stage,
+            parent,
+            settings=settings,
+            lake=lake,
+            tags=tags or {},
+            gpus=plan.devices.processes,
+        )
         for stage, parent in zip(plan.stages, parents, strict=True)
     ]

@@ -11,12 +11,15 @@ import numpy as np
 import polars as pl
 
 from medpipe.lake.digest import digest_bytes, sha256_file
+from medpipe.lake.draft import file_mistakes
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
 from medpipe.pretrain.corpus import ShardInfo, TokenizerInfo, list_shards, of_split
+from medpipe.pretrain.result import CHECKPOINTS, stage_run_folder
 from medpipe.records.kinds import Split
 
 if TYPE_CHECKING:
+    from medpipe.pretrain.compile import CompiledPlan
     from medpipe.tokens.shard import OpenShard
     from medpipe.tokens.snapshot import CorpusSnapshot
 
@@ -110,6 +113,24 @@ def changed_tokenizer(tokenizer: TokenizerInfo) -> list[str]:
     if stated.get(tokenizer.path.name) != sha256_file(tokenizer.path):
         return [f"{tokenizer.path} was swapped: its digest is {digest_bytes(content)}; {fix}"]
     return []
+
+
+def damaged_checkpoints(compiled: CompiledPlan, lake: Lake) -> dict[Path, list[str]]:
+    """Reads every checkpoint that a curriculum has on the disk and compares it with its manifest.
+
+    Returns:
+        What is wrong with each, by folder, in the order of stages and steps; an empty list if nothing is.
+    """
+    found: dict[Path, list[str]] = {}
+    for stage in compiled.stages:
+        folder = stage_run_folder(lake, compiled, stage.label) / CHECKPOINTS
+        kept = [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+        for path in sorted(kept):
+            try:
+                found[path] = list(file_mistakes(path, read_manifest(path)))
+            except ManifestError as error:
+                found[path] = [str(error)]
+    return found
 
 
 def validation_overlap(lake: Lake, snapshot: CorpusSnapshot) -> list[str]:

@@ -73,6 +73,32 @@ def record_schema(kind: Kind) -> type[Provenance]:
     return SCHEMAS[kind]
 
 
+COLUMN_NOTES = {
+    "id": "128-bit hash of source, kind and canonical record",
+    "source": "id of the source in the catalog",
+    "revision": "commit, or digest of the folder, that it was read from",
+    "path": "file within the source's snapshot",
+    "row": "0-based index of the record in that file",
+    "part": "several records may come of one row",
+    "content_key": "the same for the same content, however a publisher wrapped it",
+    "split": "the side of the hold-out: train, validation or test",
+    "lang": "language: zh, en or other",
+    "domain": "what the text is about or where it comes from; plans weigh by it",
+    "text": "the document",
+    "tier": "raw, or refined where the filters for refined text let it pass",
+    "system": "instruction before the first turn",
+    "turns": "who said what, in order",
+    "prompt": "the turns that both answers follow",
+    "chosen": "the better answer",
+    "rejected": "the worse answer",
+    "question": "the question of an exam item",
+    "options": "the answers to choose from",
+    "answers": "labels of the right options",
+    "subject": "what the exam item is about",
+}
+"""What is in a column, by its name, in every table of records."""
+
+
 @lru_cache(maxsize=len(Kind))
 def record_columns(kind: Kind) -> pl.Schema:
     """The Polars types of a kind's columns, in order."""

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from medpipe.asset_metadata import CORPUS_GROUP, NORMALIZED_GROUP, RAW_GROUP, TOKENS_GROUP
+from medpipe.tokens.checks import DATA_INTACT
 
 DATA_GROUPS = (RAW_GROUP, NORMALIZED_GROUP, CORPUS_GROUP, TOKENS_GROUP)
 UNFINISHED = [
@@ -20,7 +21,7 @@ UNFINISHED = [
 
 automatic_refresh = dg.define_asset_job(
     "automatic_refresh",
-    selection=dg.AssetSelection.groups(*DATA_GROUPS),
+    selection=dg.AssetSelection.groups(*DATA_GROUPS) - dg.AssetSelection.checks(DATA_INTACT),
     description=(
         "What the refresh sensor and the weekly schedule run: from the sources that changed to shards and a "
         "new corpus snapshot. It never trains. A person starts refresh_corpus instead."

@@ -1,7 +1,7 @@
 """`tokenizer`, `shards/<domain>` and `snapshot`: the corpus as token ids that a trainer maps into memory."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -11,16 +11,21 @@ from medpipe.asset_metadata import (
     REUSED,
     TOKENS_GROUP,
     Rebuild,
+    code_link,
+    column_lineage,
     dataset_metadata,
     facts_table,
     plain_failures,
+    source_tags,
     table_schema,
 )
 from medpipe.catalog.source import Source
 from medpipe.curate.assets import DOCUMENTS_KEY
-from medpipe.lake.dataset import current, find_current
+from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Domain
+from medpipe.run_form import RunForm
+from medpipe.tokens.asset_snapshot import SNAPSHOT_KEY, TokenizerOf, build_snapshot_asset
 from medpipe.tokens.config import (
     SHARD_CODE_VERSION,
     TOKENIZER_CODE_VERSION,
@@ -28,11 +33,17 @@ from medpipe.tokens.config import (
     TokenizerConfig,
 )
 
-if TYPE_CHECKING:
-    from medpipe.tokens.snapshot_report import Changes
+__all__ = [
+    "ROUND_TRIP",
+    "SHARDS_VERIFIED",
+    "SNAPSHOT_KEY",
+    "TOKENIZER_KEY",
+    "ShardSettings",
+    "build_token_assets",
+    "shards_key",
+]
 
 TOKENIZER_KEY = dg.AssetKey(["tokenizer"])
-SNAPSHOT_KEY = dg.AssetKey(["snapshot"])
 ROUND_TRIP = "round_trip"
 SHARDS_VERIFIED = "shards_verified"
 
@@ -59,7 +70,9 @@ def shards_key(domain: Domain) -> dg.AssetKey:
     return dg.AssetKey(["shards", domain.value])
 
 
-def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> dg.AssetsDefinition:
+def _build_tokenizer_asset(
+    sources: Sequence[Source], tokenizer_config: TokenizerConfig, tokenizer_of: TokenizerOf, *, lake: Lake
+) -> dg.AssetsDefinition:
     @dg.asset(
         key=TOKENIZER_KEY,
         deps=[DOCUMENTS_KEY],
@@ -72,7 +85,9 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
         group_name=TOKENS_GROUP,
         owners=OWNERS,
         kinds={"tokenizers"},
+        tags=source_tags(sources),
         metadata={
+            **code_link(_build_tokenizer_asset),
             **({"vocabulary": tokenizer_config.vocabulary_size} if tokenizer_config.file is None else {}),
             "special tokens": ", ".join(tokenizer_config.special_tokens),
         },
@@ -86,15 +101,16 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
             )
         ],
     )
-    def tokenizer(context: dg.AssetExecutionContext, config: Rebuild) -> dg.MaterializeResult:
+    def tokenizer(context: dg.AssetExecutionContext, config: Rebuild, form: RunForm) -> dg.MaterializeResult:
         from medpipe.tokens.report import report_markdown
         from medpipe.tokens.tokenizer import train_tokenizer
 
         with plain_failures():
+            chosen = tokenizer_of(form)
             built = train_tokenizer(
                 current(lake, "corpus", "documents"),
                 lake=lake,
-                config=tokenizer_config,
+                config=chosen,
                 force=config.force,
                 progress=context.log.info,
             )
@@ -104,6 +120,9 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
             data_version=dg.DataVersion(built.dataset.digest),
             metadata={
                 **dataset_metadata(built.dataset, reused=built.reused),
+                # Its rows are the entries of the vocabulary.
+                "dagster/row_count": facts["vocabulary_size"],
+                "tokenizer": chosen.name,
                 "vocabulary": facts["vocabulary_size"],
                 "compression by domain": facts_table(
                     [{"domain": domain, **numbers} for domain, numbers in report["by_domain"].items()]
@@ -113,11 +132,12 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
             check_results=[
                 dg.AssetCheckResult(
                     check_name=ROUND_TRIP,
-                    passed=report["round_trip_failures"] == 0 or tokenizer_config.may_lose,
+                    passed=report["round_trip_failures"] == 0 or chosen.may_lose,
+                    description=_round_trip(report),
                     metadata={
                         "texts": report["round_trip_texts"],
                         "failures": report["round_trip_failures"],
-                        "failures are allowed": tokenizer_config.may_lose,
+                        "failures are allowed": chosen.may_lose,
                     },
                 )
             ],
@@ -126,8 +146,23 @@ def _build_tokenizer_asset(tokenizer_config: TokenizerConfig, *, lake: Lake) -> 
     return tokenizer
 
 
+def _round_trip(report: dict[str, Any]) -> str | None:
+    """What to do where texts do not come back."""
+    if not report["round_trip_failures"]:
+        return None
+    return (
+        f"{report['round_trip_failures']:,} of {report['round_trip_texts']:,} texts are not given back "
+        "exactly; name another file under `tokenizer` in the plan, or allow it there with `allow_lossy: true`"
+    )
+
+
 def _build_shards_asset(
-    domain: Domain, tokenizer_config: TokenizerConfig, *, lake: Lake
+    domain: Domain,
+    sources: Sequence[Source],
+    tokenizer_config: TokenizerConfig,
+    tokenizer_of: TokenizerOf,
+    *,
+    lake: Lake,
 ) -> dg.AssetsDefinition:
     key = shards_key(domain)
 
@@ -141,8 +176,8 @@ def _build_shards_asset(
         group_name=TOKENS_GROUP,
         owners=OWNERS,
         kinds={"numpy", "parquet"},
-        tags={f"domain/{domain.value}": ""},
-        metadata={"tokenizer": tokenizer_config.name},
+        tags=_tags_of_domain(domain, sources),
+        metadata={"tokenizer": tokenizer_config.name, **code_link(_build_shards_asset)},
         code_version=SHARD_CODE_VERSION,
         check_specs=[
             dg.AssetCheckSpec(
@@ -156,16 +191,18 @@ def _build_shards_asset(
             )
         ],
     )
-    def shards(context: dg.AssetExecutionContext, config: ShardSettings) -> dg.MaterializeResult:
+    def shards(
+        context: dg.AssetExecutionContext, config: ShardSettings, form: RunForm
+    ) -> dg.MaterializeResult:
         from medpipe.tokens.shard import verify_shard
         from medpipe.tokens.shards import build_shards
-        from medpipe.tokens.writer import DOCUMENT_INDEX_SCHEMA
+        from medpipe.tokens.writer import DOCUMENT_INDEX_NOTES, DOCUMENT_INDEX_SCHEMA
 
         with plain_failures():
             built = build_shards(
                 domain,
                 current(lake, "corpus", "documents"),
-                current(lake, "tokenizer", tokenizer_config.name),
+                current(lake, "tokenizer", tokenizer_of(form).name),
                 lake=lake,
                 config=config.cuts(),
                 force=config.force,
@@ -185,7 +222,13 @@ def _build_shards_asset(
             metadata={
                 "dagster/row_count": sum(row["documents"] for row in rows),
                 "dagster/uri": lake.room("shards", domain.value).as_posix(),
-                "dagster/column_schema": table_schema(DOCUMENT_INDEX_SCHEMA),
+                "dagster/column_schema": table_schema(DOCUMENT_INDEX_SCHEMA, DOCUMENT_INDEX_NOTES),
+                "dagster/column_lineage": column_lineage(
+                    {
+                        name: [(DOCUMENTS_KEY, name if name in ("id", "lang") else "text")]
+                        for name in DOCUMENT_INDEX_SCHEMA.names()
+                    }
+                ),
                 "tokens": tokens,
                 "bytes": sum(dataset.manifest.bytes for dataset in datasets),
                 "by source": facts_table(rows),
@@ -195,6 +238,10 @@ def _build_shards_asset(
                 dg.AssetCheckResult(
                     check_name=SHARDS_VERIFIED,
                     passed=tokens > 0,
+                    description=None
+                    if tokens
+                    else f"no document of the domain '{domain.value}' is in the corpus; see 'rejected by "
+                    "reason' of corpus/documents, or disable the sources that should have had some",
                     metadata={
                         "shards": len(rows),
                         "tokens": tokens,
@@ -207,86 +254,40 @@ def _build_shards_asset(
     return shards
 
 
-def _shown(changes: "Changes | None") -> dict[str, Any]:
-    if changes is None:
-        return {}
-    report = dg.MetadataValue.md(changes.markdown)
-    return {
-        "changed since": changes.since,
-        "changes": facts_table(changes.rows),
-        "report of changes": report,
-    }
-
-
-def _build_snapshot_asset(
-    sources: Sequence[Source], domains: Sequence[Domain], tokenizer_config: TokenizerConfig, *, lake: Lake
-) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=SNAPSHOT_KEY,
-        deps=[TOKENIZER_KEY, *(shards_key(domain) for domain in domains)],
-        description=(
-            "The list of digests that make one corpus: tokenizer, shards, source revisions. A training run "
-            "pins a snapshot, so a later refresh never disturbs it."
-        ),
-        group_name=TOKENS_GROUP,
-        owners=OWNERS,
-        kinds={"json"},
-        metadata={"sources": ", ".join(source.id for source in sources)},
-        code_version="1",
-    )
-    def snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from medpipe.tokens.snapshot import build_snapshot, current_shards, find_snapshot
-        from medpipe.tokens.snapshot_names import snapshot_names
-        from medpipe.tokens.snapshot_report import changes_since
-
-        with plain_failures():
-            before = find_snapshot(lake)
-            documents = current(lake, "corpus", "documents")
-            shards = current_shards(lake, domains, documents)
-            raw = {source.id: find_current(lake, "raw", source.id) for source in sources}
-            pinned, reused = build_snapshot(
-                lake,
-                tokenizer=current(lake, "tokenizer", tokenizer_config.name),
-                shards=shards,
-                documents=documents,
-                revisions={name: dataset.digest for name, dataset in raw.items() if dataset is not None},
-            )
-        counts = [
-            {
-                "domain": domain,
-                "source": source,
-                "digest": dataset.digest,
-                "tokens": sum(shard["tokens"] for shard in dataset.manifest.facts["shards"]),
-            }
-            for (domain, source), dataset in sorted(shards.items())
-        ]
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(pinned.name),
-            metadata={
-                "dagster/uri": (lake.snapshots / f"{pinned.name}.json").as_posix(),
-                "snapshot": pinned.name,
-                "called": snapshot_names(lake).get(pinned.name, "—"),
-                **_shown(changes_since(before, pinned, lake)),
-                "tokens": sum(int(row["tokens"]) for row in counts),
-                "shards": facts_table(counts),
-                "revisions": facts_table([{"source": s, "revision": r} for s, r in pinned.revisions.items()]),
-                REUSED: reused,
-            },
-        )
-
-    return snapshot
+def _tags_of_domain(domain: Domain, sources: Sequence[Source]) -> dict[str, str]:
+    """The tags of the sources that have texts of a domain, and of the domains that one alone."""
+    tags = source_tags(source for source in sources if domain in source.domains)
+    return {tag: "" for tag in tags if not tag.startswith("domain/")} | {f"domain/{domain.value}": ""}
 
 
 def build_token_assets(
-    sources: Sequence[Source], *, tokenizer: TokenizerConfig, lake: Lake
+    sources: Sequence[Source],
+    *,
+    tokenizer: TokenizerConfig,
+    lake: Lake,
+    tokenizer_of: TokenizerOf | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """Tokenizer, one asset a domain that an enabled source has, and the snapshot."""
+    """Tokenizer, one asset a domain that an enabled source has, and the snapshot.
+
+    Args:
+        sources: the enabled sources.
+        tokenizer: that of the installation's plan.
+        lake: the lake.
+        tokenizer_of: that of the plan which a run's form chooses; always the installation's if unset.
+    """
+    chosen: TokenizerOf = tokenizer_of or (lambda _: tokenizer)
     feeding = [source for source in sources if source.feeds_pretraining]
     domains = [domain for domain in Domain if any(domain in source.domains for source in feeding)]
     if not domains:
         return []
     return [
-        _build_tokenizer_asset(tokenizer, lake=lake),
-        *(_build_shards_asset(domain, tokenizer, lake=lake) for domain in domains),
-        _build_snapshot_asset(feeding, domains, tokenizer, lake=lake),
+        _build_tokenizer_asset(feeding, tokenizer, chosen, lake=lake),
+        *(_build_shards_asset(domain, feeding, tokenizer, chosen, lake=lake) for domain in domains),
+        build_snapshot_asset(
+            feeding,
+            domains,
+            chosen,
+            made_of=[TOKENIZER_KEY, *(shards_key(domain) for domain in domains)],
+            lake=lake,
+        ),
     ]

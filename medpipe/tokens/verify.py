@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from medpipe.lake.dataset import Dataset
-from medpipe.lake.digest import FrameDigest, digest_value, sha256_file
+from medpipe.lake.digest import FrameDigest, digest_value
+from medpipe.lake.draft import file_mistakes
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
 from medpipe.lake.parquet import ROW_GROUP_ROWS
@@ -44,7 +45,7 @@ def verify(folder: Path) -> list[str]:
     facts = dataset.manifest.facts
     if dataset.manifest.room != "shards" or "shards" not in facts:
         return [f"{folder} is no shard data set but {dataset.manifest.room}/{dataset.manifest.name}"]
-    mistakes = [*_name_mistakes(dataset), *_file_mistakes(dataset)]
+    mistakes = [*_name_mistakes(dataset), *file_mistakes(dataset.path, dataset.manifest)]
     if mistakes:
         return mistakes
     try:
@@ -110,17 +111,6 @@ def _name_mistakes(dataset: Dataset) -> Iterator[str]:
         yield f"the folder is called {dataset.path.resolve().name}, its manifest is that of {manifest.digest}"
     if digest_value([digest_value(manifest.facts), manifest.recipe.code_version]) != manifest.digest:
         yield f"{MANIFEST}: its facts changed since it was written"
-
-
-def _file_mistakes(dataset: Dataset) -> Iterator[str]:
-    for file in dataset.manifest.files:
-        path = dataset.path / file.path
-        if not path.is_file():
-            yield f"{file.path}: it is missing"
-        elif (size := path.stat().st_size) != file.bytes:
-            yield f"{file.path}: it has {size:,} bytes instead of {file.bytes:,}"
-        elif sha256_file(path) != file.sha256:
-            yield f"{file.path}: its bytes changed since it was written"
 
 
 def _mistakes(shard: OpenShard, content: str) -> Iterator[str]:

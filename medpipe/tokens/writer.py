@@ -24,6 +24,14 @@ DOCUMENT_INDEX_SCHEMA = pl.Schema(
     {"id": pl.String, "lang": pl.String, "offset": pl.Int64, "length": pl.Int64, "text_bytes": pl.Int64}
 )
 """Columns of `.docs.parquet`: offset and length (with `<eos>`) in tokens, text_bytes in UTF-8 bytes."""
+DOCUMENT_INDEX_NOTES = {
+    "id": "the document's id in the corpus",
+    "lang": "language: zh, en or other",
+    "offset": "tokens of the shard before the document",
+    "length": "tokens of the document, with <eos>",
+    "text_bytes": "UTF-8 bytes of its text",
+}
+"""What is in each of them."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from medpipe.curate.filters.registry import RULES
 from medpipe.lake.dataset import current, find_current
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Kind
+from medpipe.run_form import RunForm
 from medpipe_tests.making import article, make_source, publish_records
 
 TOP_2_GRAM, TOP_3_GRAM = (f"gopher_repetition_v1/top_{length}_gram" for length in (2, 3))
@@ -27,7 +28,9 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def materialize(lake: Lake, source: Source, **config: Any) -> dg.ExecuteInProcessResult:
+def materialize(
+    lake: Lake, source: Source, form: dict[str, Any] | None = None, **config: Any
+) -> dg.ExecuteInProcessResult:
     """Builds the corpus, and an asset behind it that only says that it ran."""
 
     @dg.asset(deps=[DOCUMENTS_KEY])
@@ -35,6 +38,7 @@ def materialize(lake: Lake, source: Source, **config: Any) -> dg.ExecuteInProces
 
     return dg.materialize(
         [*build_corpus_assets([source], catalog=[source], lake=lake), behind],
+        resources={"form": RunForm(**form or {})},
         run_config={"loggers": {"console": {}}, "ops": {"corpus__documents": {"config": config}}},
         raise_on_error=False,
     )

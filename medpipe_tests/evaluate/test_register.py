@@ -20,6 +20,7 @@ from medpipe.evaluate.report import Report, read_report
 from medpipe.lake.dataset import Dataset
 from medpipe.pretrain.checkpoint import CheckpointError, verify_checkpoint
 from medpipe.pretrain.curriculum import curriculum_digest
+from medpipe.run_form import RunForm
 from medpipe.settings import Settings
 from medpipe.tracking.checkpoints import CHECKPOINT_TAG
 from medpipe.tracking.facts import CurriculumFacts
@@ -80,6 +81,7 @@ def materialise(settings: Settings, trained: Trained, **config: float) -> dg.Exe
     assets = build_evaluation_assets(trained.plan, settings=settings, lake=trained.lake)
     return dg.materialize(
         assets,
+        resources={"form": RunForm()},
         selection=[REGISTERED_MODEL_KEY],
         raise_on_error=False,
         run_config={

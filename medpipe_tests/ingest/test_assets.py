@@ -12,6 +12,7 @@ from medpipe.catalog.principles import use_warnings
 from medpipe.catalog.source import Source
 from medpipe.ingest.assets import build_raw_asset, raw_key
 from medpipe.lake.layout import Lake
+from medpipe.run_form import RunForm
 from medpipe_tests.ingest.sources import REPOSITORY, make_settings, make_source
 
 
@@ -92,5 +93,36 @@ def test_a_refused_fetch_fails_the_step_with_the_reason(tmp_path: Path) -> None:
     source = make_source("*.jsonl", gated=True)
     raw = build_raw_asset(source, settings=make_settings(tmp_path), lake=Lake(tmp_path / "lake"))
     with pytest.raises(dg.Failure, match="clinic_notes is gated: accept"):
-        dg.materialize([raw], instance=dg.DagsterInstance.ephemeral())
+        dg.materialize([raw], resources={"form": RunForm()}, instance=dg.DagsterInstance.ephemeral())
     assert raw_key(source) in raw.keys
+
+
+@pytest.mark.parametrize(
+    ("config", "sources", "asked"),
+    [
+        (False, [], False),
+        (True, [], True),
+        (False, ["clinic_notes"], True),
+        (False, ["all"], True),
+        (False, ["another"], False),
+    ],
+)
+def test_the_newest_revision_is_asked_for_by_its_own_setting_or_the_run_s_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: bool, sources: list[str], asked: bool
+) -> None:
+    def fetch(source: Source, *, refresh: bool, **_: Any) -> None:
+        raise ValueError(f"{source.id}: refresh is {refresh}")
+
+    monkeypatch.setattr("medpipe.ingest.snapshot.fetch", fetch)
+    source = make_source("*.jsonl")
+    raw = build_raw_asset(source, settings=make_settings(tmp_path), lake=Lake(tmp_path / "lake"))
+    done = dg.materialize(
+        [raw],
+        resources={"form": RunForm(sources=sources)},
+        run_config={"ops": {f"raw__{source.id}": {"config": {"refresh": config}}}},
+        raise_on_error=False,
+    )
+    failure = done.failure_data_for_node(f"raw__{source.id}")
+    assert failure is not None and failure.user_failure_data is not None
+    assert failure.user_failure_data.description == f"{source.id}: refresh is {asked}"
+    assert "Re-execute from failure" in str(failure.user_failure_data.metadata["what to do"].value)

@@ -14,6 +14,7 @@ from medpipe.pretrain.configured import configured_plan
 from medpipe.pretrain.live_curve import MOST_POINTS, LiveCurve
 from medpipe.pretrain.plan import builtin_plans
 from medpipe.pretrain.tracked import track_stage
+from medpipe.run_form import RunForm
 from medpipe.settings import Settings
 from medpipe.tracking.spool import Event, Spool
 from medpipe_tests.pretrain.corpus import Corpus
@@ -67,7 +68,7 @@ def test_dagster_has_the_curve_while_the_stage_trains(
     settings = Settings(home=tmp_path / "home", lake_root=own_corpus.lake.root, plan=str(plan_file))
     key = stage_key("fast")
     fast = build_stage_assets(configured_plan(settings), settings=settings, lake=own_corpus.lake)[0]
-    resources = {"pipes": dg.PipesSubprocessClient()}
+    resources = {"pipes": dg.PipesSubprocessClient(), "form": RunForm()}
     with dg.DagsterInstance.ephemeral() as instance:
         assert dg.materialize([fast], resources=resources, instance=instance).success
         found = instance.fetch_observations(key, limit=1000, ascending=True).records

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from medpipe.automation import JOBS, verify_resume
+from medpipe.automation import FULL, ON_REQUEST, PRETRAIN, REFRESH, VERIFY
 from medpipe.graph import build_definitions
 from medpipe.pretrain import verify_resume as proof
 from medpipe.pretrain.assets import stage_key
@@ -16,6 +16,7 @@ from medpipe.pretrain.checks import RESUME_IS_EXACT, build_resume_check
 from medpipe.pretrain.curriculum import compile_pinned
 from medpipe.pretrain.plan import Plan
 from medpipe.pretrain.result import SPOOL, stage_run_folder
+from medpipe.run_form import RunForm
 from medpipe.settings import Settings
 from medpipe.tracking.spool import Spool
 from medpipe_tests.pretrain.corpus import Corpus
@@ -28,29 +29,38 @@ def last_stage() -> None:
 
 
 def execute(corpus: Corpus, plan: Plan, **config: Any) -> dg.ExecuteInProcessResult:
+    alone = dg.define_asset_job("alone", selection=dg.AssetSelection.checks(RESUME_IS_EXACT))
     definitions = dg.Definitions(
-        assets=[last_stage], asset_checks=[build_resume_check(plan, lake=corpus.lake)], jobs=[verify_resume]
+        assets=[last_stage],
+        asset_checks=[build_resume_check(plan, lake=corpus.lake)],
+        jobs=[alone],
+        resources={"form": RunForm()},
     )
     run_config = {"loggers": {"console": {}}, "ops": {RESUME_IS_EXACT.name: {"config": config}}}
-    return definitions.resolve_job_def("verify_resume").execute_in_process(
+    return definitions.resolve_job_def("alone").execute_in_process(
         run_config=run_config, raise_on_error=False
     )
 
 
-def test_no_other_job_trains_twice_more(tmp_path: Path) -> None:
+def test_no_other_job_reads_or_trains_everything_again(tmp_path: Path) -> None:
     definitions = build_definitions(Settings(home=tmp_path))
-    with_check = {
-        job.name
-        for job in JOBS
-        if RESUME_IS_EXACT.name in {node.name for node in definitions.resolve_job_def(job.name).nodes}
-    }
-    assert with_check == {"verify_resume"}
-    node = definitions.resolve_job_def("verify_resume").nodes[0]
-    assert node.definition.pool == "gpu"  # type: ignore[attr-defined]
+    jobs = {name: definitions.resolve_job_def(name) for name in (REFRESH, PRETRAIN, FULL, VERIFY)}
+    for check in ON_REQUEST:
+        having = {name for name, job in jobs.items() if check.name in {node.name for node in job.nodes}}
+        assert having == {VERIFY}
+    (proof_node,) = [node for node in jobs[VERIFY].nodes if node.name == RESUME_IS_EXACT.name]
+    assert proof_node.definition.pool == "gpu"  # type: ignore[attr-defined]
+
+
+def test_it_trains_nothing_unless_asked_for(own_corpus: Corpus, plan: Plan) -> None:
+    done = execute(own_corpus, plan, asked_for=False)
+    assert done.success and done.get_asset_check_evaluations() == []
 
 
 def test_a_click_on_the_asset_does_not_execute_it(corpus: Corpus, plan: Plan) -> None:
-    done = dg.materialize([last_stage, build_resume_check(plan, lake=corpus.lake)])
+    done = dg.materialize(
+        [last_stage, build_resume_check(plan, lake=corpus.lake)], resources={"form": RunForm()}
+    )
     assert done.success
     assert done.get_asset_check_evaluations() == []
 

@@ -11,6 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from medpipe.lake.layout import Lake
+from medpipe.run_form import RunForm
 from medpipe.tokens import report as module
 from medpipe.tokens.assets import build_token_assets
 from medpipe.tokens.config import TokenizerConfig
@@ -105,7 +106,7 @@ def test_whether_texts_may_be_lost_is_decided_by_the_settings_of_the_day(
     for allowed in (True, False, True):
         config = TokenizerConfig(name="lossy", file=path, allow_lossy=allowed)
         asset = build_token_assets([make_source("texts")], tokenizer=config, lake=lake)[0]
-        result = dg.materialize([asset], raise_on_error=False)
+        result = dg.materialize([asset], resources={"form": RunForm()}, raise_on_error=False)
         passed += [check.passed for check in result.get_asset_check_evaluations()]
         assert len(list(lake.room("tokenizer", "lossy").glob("*/tokenizer.json"))) == 1
     assert passed == [True, False, True]

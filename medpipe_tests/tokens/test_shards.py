@@ -18,6 +18,7 @@ from medpipe.lake.dataset import Dataset, current, publish
 from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain, Kind
+from medpipe.run_form import RunForm
 from medpipe.tokens.assets import ShardSettings, build_token_assets
 from medpipe.tokens.config import ShardConfig, TokenizerConfig
 from medpipe.tokens.index import read_index
@@ -209,7 +210,9 @@ def asset_run(lake: Lake, **settings: Any) -> dg.ExecuteInProcessResult:
     config = TokenizerConfig(vocabulary_size=400)
     shards = build_token_assets([make_source("texts")], tokenizer=config, lake=lake)[1]
     ops = {"shards__disease": {"config": settings}}
-    return dg.materialize([shards], run_config={"ops": ops}, raise_on_error=False)
+    return dg.materialize(
+        [shards], resources={"form": RunForm()}, run_config={"ops": ops}, raise_on_error=False
+    )
 
 
 def test_the_asset_verifies_what_it_reuses_and_repairs_it_with_force(tmp_path: Path) -> None:

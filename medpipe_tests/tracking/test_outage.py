@@ -22,6 +22,7 @@ from medpipe.pretrain.configured import configured_plan
 from medpipe.pretrain.launch import trainer_environment
 from medpipe.pretrain.plan import builtin_plans
 from medpipe.pretrain.tracked import TrackedStage, track_stage
+from medpipe.run_form import RunForm
 from medpipe.settings import Settings
 from medpipe.tracking.runs import StageRuns
 from medpipe.tracking.spool import read_events
@@ -93,7 +94,10 @@ class World:
         plan = configured_plan(self.settings)
         fast = build_stage_assets(plan, settings=self.settings, lake=self.corpus.lake)[0]
         return dg.materialize(
-            [fast], resources={"pipes": dg.PipesSubprocessClient()}, instance=instance, raise_on_error=True
+            [fast],
+            resources={"pipes": dg.PipesSubprocessClient(), "form": RunForm()},
+            instance=instance,
+            raise_on_error=True,
         )
 
 

@@ -1,0 +1,148 @@
+"""A source that comes into the catalog folder is in the UI after "Reload", and its jobs' forms work there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medpipe.lake.dataset import find_current
+from medpipe.lake.layout import Lake
+from medpipe_tests.operate.conftest import free_port
+from medpipe_tests.operate.dev import RELOAD, ask, start_dev, status_of, stop_dev, wait_for, wait_until_served
+from medpipe_tests.operate.test_refresh import CATALOG, write_records
+
+pytestmark = pytest.mark.slow
+
+LOCATION = "medpipe.definitions"
+SELECTOR = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
+ASSETS = "{ assetNodes { assetKey { path } } }"
+TROUBLE = """
+{ workspaceOrError { ... on Workspace { locationEntries {
+  locationOrLoadError { __typename ... on PythonError { message causes { message } } } } } } }
+"""
+FORM = """
+query($selector: PipelineSelector!) {
+  runConfigSchemaOrError(selector: $selector) {
+    __typename
+    ... on RunConfigSchema { allConfigTypes { ... on EnumConfigType { givenName values { value } } } }
+  }
+}
+"""
+LAUNCH = """
+mutation($params: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on PythonError { message causes { message } }
+  }
+}
+"""
+ENTRY = """
+sources:
+  - {id: ward_notes, title: Ward notes, description: Notes., folder: notes, kind: document, language: zh,
+     files: [{path: "*.txt", domain: disease}], layout: {layout: text}, licence: {name: null},
+     uses: [pretraining]}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reload")
+    (folder / "sources" / "notes").mkdir(parents=True)
+    (folder / "home").mkdir()
+    (folder / "sources" / "catalog.yaml").write_text(CATALOG)
+    (folder / "sources" / "notes" / "a.txt").write_text("患者今日体温正常，继续观察。\n明日复查血常规。\n")
+    write_records(folder / "hub/nobody/web/a.jsonl", range(5))
+    write_records(folder / "hub/nobody/guide/a.jsonl", range(1000, 1005))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    home, dagster = folder / "home", free_port()
+    process = start_dev(
+        home,
+        dagster=dagster,
+        mlflow=free_port(),
+        MEDPIPE_HUB=str(folder / "hub"),
+        MEDPIPE_SOURCES=str(folder / "sources"),
+    )
+    try:
+        address = f"http://127.0.0.1:{dagster}"
+        wait_until_served(home, address, process)
+        yield address
+    finally:
+        stop_dev(process)
+
+
+def assets(url: str) -> set[str]:
+    return {"/".join(node["assetKey"]["path"]) for node in ask(url, ASSETS)["assetNodes"]}
+
+
+def offered(url: str, job: str, choice: str) -> list[str]:
+    schema = ask(url, FORM, selector={**SELECTOR, "pipelineName": job})["runConfigSchemaOrError"]
+    (found,) = [each for each in schema["allConfigTypes"] if each.get("givenName") == choice]
+    return [value["value"] for value in found["values"]]
+
+
+def launch(url: str, job: str, *names: str, **chosen: Any) -> dict[str, Any]:
+    params = {
+        "selector": {
+            **SELECTOR,
+            "jobName": job,
+            "assetSelection": [{"path": name.split("/")} for name in names],
+        },
+        "mode": "default",
+        "runConfigData": chosen,
+        "executionMetadata": {"tags": []},
+    }
+    answer: dict[str, Any] = ask(url, LAUNCH, params=params)["launchPipelineExecution"]
+    return answer
+
+
+def test_a_new_source_appears_after_reload_and_its_form_refreshes_it(url: str, folder: Path) -> None:
+    assert "raw/web" in assets(url) and "raw/ward_notes" not in assets(url)
+    (folder / "sources" / "ward.yaml").write_text(ENTRY)
+    assert "raw/ward_notes" not in assets(url)
+    ask(url, RELOAD, name=LOCATION)
+    assert {"raw/ward_notes", "normalized/ward_notes"} <= assets(url)
+    assert "ward_notes" in offered(url, "refresh_corpus", "EnabledSource")
+
+    started = launch(url, "refresh_corpus", "raw/ward_notes", "normalized/ward_notes", sources=["ward_notes"])
+    assert started["__typename"] == "LaunchRunSuccess", started
+    run = started["run"]["runId"]
+
+    def ended() -> str | None:
+        status = status_of(url, run)
+        return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+    log = (folder / "home" / "dev.log").read_text()[-3000:]
+    assert wait_for(ended, seconds=180, what="the end of the run") == "SUCCESS", log
+    made = find_current(Lake(folder / "home" / "lake"), "normalized", "ward_notes")
+    assert made is not None and made.manifest.rows == 2
+
+
+def test_a_plan_outside_the_folder_is_refused_by_the_server(url: str) -> None:
+    for plan in ("/etc/passwd", "../../plan"):
+        answer = launch(url, "pretrain_curriculum", "pretrain/fast", plan=plan)
+        assert answer["__typename"] == "RunConfigValidationInvalid", answer
+        assert "not in enum type Plan" in answer["errors"][0]["message"]
+    answer = launch(url, "pretrain_curriculum", "pretrain/fast", token_budget=7)
+    assert "give at least" in str(answer), answer
+
+
+def test_a_broken_entry_is_told_with_its_line_and_mended_by_another_reload(url: str, folder: Path) -> None:
+    entry = folder / "sources" / "ward.yaml"
+    entry.write_text(ENTRY.replace("language: zh", "langage: zh"))
+    ask(url, RELOAD, name=LOCATION)
+    (location,) = ask(url, TROUBLE)["workspaceOrError"]["locationEntries"]
+    trouble = location["locationOrLoadError"]
+    assert trouble["__typename"] == "PythonError"
+    assert "ward.yaml" in str(trouble) and "did you mean 'language'" in str(trouble), trouble
+    entry.write_text(ENTRY)
+    ask(url, RELOAD, name=LOCATION)
+    assert "raw/ward_notes" in assets(url)
