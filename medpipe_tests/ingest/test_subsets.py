@@ -280,7 +280,8 @@ class TestOnAServer:
 
         def get(*files: dict[str, Any], revision: str) -> FetchedSnapshot:
             source = make_source(*files, revision=revision)
-            return fetch(source, lake=lake, settings=make_settings(lake.root.parent, hf_endpoint=proxy.url))
+            settings = make_settings(lake.root.parent, hf_endpoint=proxy.url)
+            return fetch(source, lake=lake, settings=settings, accept=True)
 
         first = get({"subset": "zh"}, revision=old)
         assert resolved(first) == {"zh/train": ["texts/zh-1.jsonl", "texts/zh-2.jsonl"]}
@@ -292,6 +293,8 @@ class TestOnAServer:
         with pytest.raises(FetchError, match=rf"{REPOSITORY} at {new} has no subset 'zh'; .*one of: default"):
             get({"subset": "zh"}, revision=new)
         assert current(lake, "raw", "clinic_notes").path == first.path
+        held = get({"published_split": "train", "path": "zh/**"}, revision=new)
+        assert held.path == first.path, "its files have other columns: it waits for a person"
         second = get({"published_split": "train", "path": "zh/**"}, revision=new)
         assert resolved(second) == {"None/train": shards[:1]}
         assert (second.path / shards[0]).read_text() == shards[0]

@@ -71,8 +71,12 @@ def test_a_file_of_another_encoding_costs_nothing_or_is_named(settings: Settings
     materialise(settings, selection=NORMALIZED)
     assert current(Lake(settings.lake), "normalized", "notes").manifest.facts["kept"] == 1
     records_of(settings).write_bytes('{"text": "高血压"}\n'.encode("utf-16"))
-    with pytest.raises(RunFailedError, match="UTF-16"):
+    accepted = {"ops": {"raw__notes": {"config": {"accept": True}}}}
+    with pytest.raises(RunFailedError, match="revision_accepted"):
         materialise(settings, selection=NORMALIZED)
+    assert current(Lake(settings.lake), "normalized", "notes").manifest.facts["kept"] == 1
+    with pytest.raises(RunFailedError, match="UTF-16"):
+        materialise(settings, selection=NORMALIZED, run_config=accepted)
 
 
 def test_a_flipped_byte_is_repaired_with_force(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

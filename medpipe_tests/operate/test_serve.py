@@ -112,7 +112,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def mutation() -> dict[str, Any]:
     location = {"repositoryLocationName": "medpipe.definitions", "repositoryName": "__repository__"}
     parameters = {
-        "selector": {**location, "jobName": "verify_resume"},
+        "selector": {**location, "jobName": "verify"},
         "mode": "default",
         "runConfigData": {"loggers": {"console": {}}},
         "executionMetadata": {"tags": []},

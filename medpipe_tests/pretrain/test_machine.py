@@ -71,6 +71,7 @@ def test_a_trainer_that_is_killed_is_told_from_one_that_failed(
         tracked = TrackedStage(
             compiled=run.compiled,
             stage="fast",
+            lake=own_corpus.lake,
             folder=run.folder,
             complete=False,
             command=behind_step_9(own_corpus, KILL),
