@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 # A loop is compiled on its first call, and a busy machine stalls anything: time is no sign of a defect.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A shell starts what runs in the background with SIGINT ignored, Dagster then gives SIGTERM the same handler,
+# and every process that a test starts would inherit that and could not be ended.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

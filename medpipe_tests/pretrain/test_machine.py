@@ -243,7 +243,8 @@ def filling(monkeypatch: pytest.MonkeyPatch, disk: Path, step: int, *, leave: in
 
 @pytest.mark.parametrize(
     ("step", "leave", "names"),
-    [(9, 400_000, "checkpoints"), (9, 0, "metrics.jsonl")],
+    # The page that the spool writes to may have room for the lines up to the next save.
+    [(9, 400_000, "checkpoints"), (9, 0, "(metrics.jsonl|checkpoints)")],
     ids=["while saving", "while spooling"],
 )
 def test_a_disk_that_fills(

@@ -128,8 +128,9 @@ def test_two_processes_compute_what_one_does(corpus: Corpus, tmp_path: Path, str
         torch.testing.assert_close(tensors[1][name], tensor, rtol=0, atol=2e-3, msg=name)
 
 
+# Of DDP every process holds all of the state, as one alone does; FSDP has to gather and to cut it.
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", ["fsdp"])
 def test_a_run_goes_on_with_another_number_of_processes(
     corpus: Corpus, tmp_path: Path, strategy: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -42,8 +43,8 @@ def test_two_refreshes_at_once_end_as_one(tmp_path: Path) -> None:
         assert refresh(installation)
         change(installation)
     assert refresh(undisturbed)
-    with multiprocessing.get_context("forkserver").Pool(2) as pool:
-        assert pool.map(refresh, [disturbed, disturbed]) == [True, True]
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver")) as pool:
+        assert list(pool.map(refresh, [disturbed, disturbed])) == [True, True]
 
     def newest(installation: Installation) -> CorpusSnapshot:
         return read_snapshot(installation.lake)
