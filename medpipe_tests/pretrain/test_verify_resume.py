@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,13 @@ from medpipe.pretrain import verify_resume as module
 from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.guard import run_lock
 from medpipe.pretrain.kill_points import arm
-from medpipe.pretrain.plan import STAGES, Plan
+from medpipe.pretrain.plan import STAGES, Plan, load_plan
 from medpipe.pretrain.verify_resume import Comparison, VerifyError, verify_resume
-from medpipe_tests.pretrain.corpus import Corpus
+from medpipe_tests.pretrain.corpus import Corpus, build_corpus
 
 
 def short(plan: Plan) -> Plan:
-    """Four steps a stage."""
+    """The same with four steps a stage."""
     stages = [
         stage.model_copy(
             update={
@@ -30,20 +31,25 @@ def short(plan: Plan) -> Plan:
         for stage in plan.stages
     ]
     values = plan.model_dump(mode="json") | {"stages": [stage.model_dump(mode="json") for stage in stages]}
-    return Plan.model_validate(values | {"checkpoint_every_steps": 2, "sample": {"prompts": [], "tokens": 1}})
+    less = {"checkpoint_every_steps": 2, "sample": {"prompts": [], "tokens": 1}, "maximum_epochs": 100}
+    return Plan.model_validate(values | less)
 
 
 @pytest.mark.slow
-def test_killed_at_steps_in_saves_and_at_borders(own_corpus: Corpus, plan: Plan) -> None:
+def test_the_demo_plan_killed_at_steps_in_saves_and_at_borders(tmp_path: Path) -> None:
+    """Model, mixtures, rates, batch, precision and threads of the demo; its budgets are cut."""
+    plan = short(load_plan("demo"))
+    domains = tuple(sorted({entry.domain.value for stage in plan.stages for entry in stage.mixture}))
+    corpus = build_corpus(tmp_path, domains=domains, documents=60, validation=4, refined_share=0.75)
     news: list[str] = []
-    compared = verify_resume(short(plan), own_corpus.snapshot, own_corpus.lake, say=news.append)
+    compared = verify_resume(plan, corpus.snapshot, corpus.lake, say=news.append)
     assert [each.stage for each in compared] == list(STAGES)
     for each in compared:
         assert each.different == [], news
         kinds = [point.split(":")[0] for point in each.killed_at]
         assert kinds in (["saving", "step", "border"], ["saving", "border"])
         assert set(each.straight) >= {"weights", "moments", "generators", "cursor and counters", "losses"}
-    assert not list(own_corpus.lake.runs("x").parent.glob("verify-*"))
+    assert not list(corpus.lake.runs("x").parent.glob("verify-*"))
 
 
 def test_what_differs_is_named() -> None:
