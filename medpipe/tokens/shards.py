@@ -109,11 +109,11 @@ def _build(
     tokenizer: Dataset,
     *,
     lake: Lake,
-    config: ShardConfig = ShardConfig(),  # noqa: B008 - frozen
-    force: bool = False,
-    progress: Callable[[str], None] | None = None,
-    engine: EngineName = "auto",
-    workers: int | None = None,
+    config: ShardConfig,
+    force: bool,
+    progress: Callable[[str], None] | None,
+    engine: EngineName,
+    workers: int | None,
 ) -> dict[str, BuiltShards]:
     built: dict[str, BuiltShards] = {}
     for source, stated in documents.manifest.facts["by_source"].items():
