@@ -111,34 +111,32 @@ def test_training_takes_the_gpu_pool(graph: dg.AssetGraph) -> None:
 
 
 def test_definitions_load_light_and_fast(tmp_path: Path) -> None:
-    """At most half a second of processor time beyond dagster and polars, and none of the heavy libraries.
+    """Half the processor time of dagster and polars at most, and none of the heavy libraries.
 
-    Processor time, since other tests run beside this one, and of the least disturbed of several tries: two
-    busy cores that share their execution units make it half as much again.
+    In terms of theirs, since a busy machine slows both; of the least disturbed of several tries; with byte code
+    kept, as a person who starts medpipe a second time has it.
     """
     program = (
         "import time, sys, json\n"
         "import dagster, polars\n"
-        "start = time.process_time()\n"
+        "libraries = time.process_time()\n"
         "import medpipe.definitions\n"
-        "taken = time.process_time() - start\n"
+        "share = (time.process_time() - libraries) / libraries\n"
         "heavy = [m for m in ('torch', 'mlflow', 'datasets', 'transformers') if m in sys.modules]\n"
-        "print(json.dumps({'taken': taken, 'heavy': heavy}))\n"
+        "print(json.dumps({'share': share, 'heavy': heavy}))\n"
     )
+    environment = {**os.environ, "MEDPIPE_HOME": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     measured = []
     for _ in range(8):
         output = subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "MEDPIPE_HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=True,
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
         ).stdout
         measured.append(json.loads(output))
-        if measured[-1]["taken"] <= 0.5:
+        if measured[-1]["share"] <= 0.5:
             break
     assert measured[0]["heavy"] == []
-    assert min(m["taken"] for m in measured) <= 0.5
+    assert min(m["share"] for m in measured) <= 0.5
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
