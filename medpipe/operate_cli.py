@@ -61,7 +61,7 @@ def prune(
 ) -> None:
     """Delete old event logs, checkpoints, snapshots and data sets that no snapshot, run or model needs."""
     from medpipe.operate.instance import open_instance
-    from medpipe.operate.prune.events import old_runs
+    from medpipe.operate.prune.events import old_runs, unfinished_configs
     from medpipe.operate.prune.plan import Limits, plan_lake
 
     settings = Settings()
@@ -72,7 +72,7 @@ def prune(
         idle_hours=settings.keep_idle_hours if idle_hours is None else idle_hours,
     )
     with open_instance(settings) as instance:
-        plan = plan_lake(settings, limits)
+        plan = plan_lake(settings, limits, run_configs=unfinished_configs(instance))
         doomed = [*plan.doomed, *old_runs(instance, settings.dagster_home, limits)]
         outcomes = [("deleted" if each.remove() else "kept") if yes else "would go" for each in doomed]
     if as_json:

@@ -20,14 +20,17 @@ from medpipe.lake.manifest import Recipe
 from medpipe.operate.doctor.examine import examine
 from medpipe.operate.instance import open_instance
 from medpipe.operate.prune import plan as prune_plan
-from medpipe.operate.prune.events import old_runs
+from medpipe.operate.prune.events import old_runs, unfinished_configs
+from medpipe.operate.prune.needed import registered
 from medpipe.operate.prune.plan import Limits, plan_lake, remove_folder
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import CorpusSnapshot, read_snapshot
+from medpipe.tokens.snapshot_names import snapshot_names
 from medpipe.tracking.checkpoints import CHECKPOINT_TAG, checkpoint_digest
 from medpipe.tracking.store import client, experiment_id
 from medpipe_tests.pretrain.corpus import build_corpus
 
+HELD = "folder-" + "5" * 32
 LIMITS = Limits(snapshots=1, checkpoints=1, event_days=30, idle_hours=0)
 STEPS = (10, 20, 30, 40, 50)
 
@@ -75,6 +78,19 @@ def build_world(home: Path) -> World:
         facts = {"snapshot": snapshot.name, "tokenizer": snapshot.tokenizer.digest}
         write_json_atomically(folder / "stage.json", {**facts, "components": [{"shards": [key]}]})
     write_json_atomically(finished / "result.json", {"checkpoint": "checkpoints/00000040", "best_step": 20})
+
+    # What waits for a person's word, and is named nowhere else: a state of a folder, which has no commit.
+    for revision in ("folder-" + "4" * 32, HELD):
+        with publish(
+            lake,
+            "raw",
+            "guide",
+            recipe=Recipe(inputs={}, code_version="1"),
+            digest=revision,
+            make_current=revision != HELD,
+        ) as draft:
+            (draft.path / "f").write_text(revision)
+    write_json_atomically(lake.raw("guide") / "held.json", {"source": "guide", "revision": HELD})
 
     # What is registered: a checkpoint on the way, of a curriculum whose run folder is gone but for that.
     mlflow = client(settings)
@@ -158,6 +174,54 @@ def test_what_becomes_current_while_it_is_pruned_stays(world: World) -> None:
     found.path.parent.rename(world.settings.home / "done")
 
 
+@dg.asset
+def thing() -> int:
+    """An asset."""
+    return 1
+
+
+def test_what_was_registered_by_hand_keeps_its_checkpoint_and_its_snapshot(world: World) -> None:
+    """MLflow's own UI registers a logged model without medpipe's tags."""
+    mlflow = client(world.settings)
+    experiment = experiment_id(world.settings)
+    run = mlflow.create_run(experiment).info.run_id
+    mlflow.log_param(run, "corpus_snapshot", "a" * 32)
+    tags = {CHECKPOINT_TAG: "d" * 32}
+    model = mlflow.create_logged_model(experiment, name="by-hand", source_run_id=run, tags=tags)
+    mlflow.create_registered_model("by-hand")
+    mlflow.create_model_version("by-hand", model.artifact_location, run_id=run, model_id=model.model_id)
+    found = registered(world.settings)
+    assert "d" * 32 in found.checkpoints and "a" * 32 in found.snapshots
+    mlflow.delete_logged_model(model.model_id)
+    assert "d" * 32 not in registered(world.settings).checkpoints, "it is refused, or asks for what is gone"
+
+
+def test_a_snapshot_that_somebody_will_train_on_stays(world: World) -> None:
+    """By the setting, or by the form of a run that waits in the queue."""
+    unneeded = world.snapshots[3].name
+
+    def doomed(settings: Settings, run_configs: list[object]) -> set[str]:
+        plan = plan_lake(settings, LIMITS, run_configs=run_configs)
+        return {each.name for each in plan.doomed if each.kind == "snapshot"}
+
+    (day,) = (name for digest, name in snapshot_names(world.lake).items() if digest == unneeded)
+    assert doomed(world.settings, []) == {unneeded}
+    assert doomed(world.settings.model_copy(update={"snapshot": unneeded[:8]}), []) == set()
+    assert doomed(world.settings, [{"plan": "demo", "snapshot": day}]) == set()
+    form = {"resources": {"form": {"config": {"snapshot": day}}}, "ops": {"x": [{"snapshot": None}]}}
+    assert doomed(world.settings, [form]) == set()
+    with open_instance(world.settings) as instance:
+        run = instance.create_run_for_job(
+            dg.define_asset_job("j", [thing]).resolve(
+                asset_graph=dg.Definitions([thing]).resolve_asset_graph()
+            ),
+            run_config={},
+            status=dg.DagsterRunStatus.STARTED,
+        )
+        assert unfinished_configs(instance) == [run.run_config]
+        instance.delete_run(run.run_id)
+
+
 def test_only_what_nobody_needs_goes(world: World) -> None:
     home = world.settings.home
     before = sorted(path for path in home.glob("lake/**/*") if path.is_file())
@@ -183,14 +247,9 @@ def test_only_what_nobody_needs_goes(world: World) -> None:
         kept = read_snapshot(world.lake, world.snapshots[number].name)
         for shard in kept.shards:
             assert (world.lake.dataset("shards", shard.domain, shard.source, digest=shard.digest)).is_dir()
+    assert (world.lake.raw("guide") / HELD).is_dir(), "it waits to be accepted"
     assert prune()["found"] == []
     assert examine(world.settings) == [], "it left something behind"
-
-
-@dg.asset
-def thing() -> int:
-    """An asset."""
-    return 1
 
 
 def test_events_go_but_an_asset_stays_made(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,13 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from medpipe.operate.prune.plan import Doomed, Limits, with_bytes
 
 _FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+_UNFINISHED = [status for status in DagsterRunStatus if status not in _FINISHED]
 _DAY_S = 86400.0
+
+
+def unfinished_configs(instance: DagsterInstance) -> list[object]:
+    """Run configurations of all runs that have not ended."""
+    return [run.run_config for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED))]
 
 
 def old_runs(instance: DagsterInstance, home: Path, limits: Limits) -> list[Doomed]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -15,11 +15,14 @@ from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
 from medpipe.operate.doctor.lake import dataset_folders
 from medpipe.pretrain.run_folder import RESULT, STAGE
 from medpipe.settings import Settings
-from medpipe.tokens.snapshot import CorpusSnapshot, list_snapshots
+from medpipe.tokens.snapshot import CorpusSnapshot, find_snapshot, list_snapshots
 from medpipe.tracking.checkpoints import CHECKPOINT_TAG
 from medpipe.tracking.store import client, talking_to
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+T = TypeVar("T")
+
+_MODEL = re.compile(r"/(m-[0-9a-f]{32})(?:/|$)")
+"""Id of a logged model in an address; what is stored of a version names it nowhere else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +49,35 @@ def registered(settings: Settings) -> Registered:
         while token != "":
             page = mlflow.search_model_versions(max_results=1000, page_token=token)
             for version in page:
-                checkpoints.add(str(version.tags.get(CHECKPOINT_TAG, "")))
+                # Whoever registers a model in MLflow's own UI copies no tag of it.
+                model = _if_there(mlflow.get_logged_model, _model_id(version.source))
+                tags = {**(model.tags if model else {}), **version.tags}
+                checkpoints.add(str(tags.get(CHECKPOINT_TAG, "")))
                 places.append(str(version.source))
-                if version.run_id:
-                    snapshots.add(mlflow.get_run(version.run_id).data.params.get("corpus_snapshot", ""))
+                run = _if_there(mlflow.get_run, version.run_id or (model and model.source_run_id))
+                snapshots.add(run.data.params.get("corpus_snapshot", "") if run else "")
             token = page.token or ""
     return Registered(
         checkpoints=frozenset(checkpoints - {""}), snapshots=frozenset(snapshots - {""}), places=tuple(places)
     )
+
+
+def _model_id(source: str | None) -> str | None:
+    """Of `models:/m-…`, or of the place of its files; None of any other address."""
+    found = _MODEL.search(source or "")
+    return found[1] if found else None
+
+
+def _if_there(get: Callable[[str], T], name: str | None) -> T | None:
+    """What has an id; None where it has been deleted for good: then it needs nothing any more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get(name) if name else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def pinned_snapshots(lake: Lake) -> set[str]:
@@ -72,6 +96,29 @@ def pinned_snapshots(lake: Lake) -> set[str]:
     return found - {""}
 
 
+def asked_for(lake: Lake, *, setting: str, run_configs: Iterable[object]) -> set[str]:
+    """Snapshots that nothing was trained on yet, but somebody has said to.
+
+    Args:
+        lake: the lake.
+        setting: what `MEDPIPE_SNAPSHOT` says.
+        run_configs: of the runs of Dagster that have not ended; a form may name a snapshot.
+    """
+    said = {setting, *(name for config in run_configs for name in _named_snapshots(config))}
+    return {found.name for name in said if name and (found := find_snapshot(lake, name)) is not None}
+
+
+def _named_snapshots(config: object) -> Iterator[str]:
+    """What stands behind the word `snapshot`, wherever that is in a run's configuration."""
+    inside = list(config) if isinstance(config, list) else []
+    if isinstance(config, dict):
+        inside = list(config.values())
+        if isinstance(name := config.get("snapshot"), str):
+            yield name
+    for each in inside:
+        yield from _named_snapshots(each)
+
+
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object.
 
@@ -84,9 +131,15 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def kept_snapshots(lake: Lake, *, keep: int, models: Registered) -> list[CorpusSnapshot]:
-    """The newest ones, and those that anybody needs."""
-    needed = pinned_snapshots(lake) | models.snapshots
+def kept_snapshots(lake: Lake, *, keep: int, needed: Collection[str]) -> list[CorpusSnapshot]:
+    """The newest ones, and those that anybody needs.
+
+    Args:
+        lake: the lake.
+        keep: the newest so many.
+        needed: digests of those that stay beside the ones that the lake itself says are needed.
+    """
+    needed = pinned_snapshots(lake) | set(needed)
     return [
         snapshot
         for number, (snapshot, _) in enumerate(list_snapshots(lake))
@@ -125,7 +178,7 @@ def needed_datasets(lake: Lake, snapshots: Iterable[CorpusSnapshot]) -> tuple[se
         digests.add(str(content.get("tokenizer", "")))
     # A revision that waits for a person's word is named there only.
     for path in (lake.root / "raw").glob("*/held.json"):
-        digests |= set(_COMMIT.findall(path.read_text()))
+        digests.add(str(_read(path).get("revision", "")))
     for digest in digests:
         for folder in walk.by_digest.get(digest, ()):
             _need(walk, folder)

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from medpipe.lake.layout import HEAD, Lake, open_lake
 from medpipe.lake.manifest import MANIFEST
 from medpipe.operate.prune.needed import (
     Registered,
+    asked_for,
     kept_snapshots,
     needed_checkpoints,
     needed_datasets,
@@ -72,8 +73,13 @@ class PrunePlan:
         return sum(each.bytes for each in self.doomed)
 
 
-def plan_lake(settings: Settings, limits: Limits) -> PrunePlan:
+def plan_lake(settings: Settings, limits: Limits, *, run_configs: Iterable[object] = ()) -> PrunePlan:
     """Looks through the lake; nothing is changed.
+
+    Args:
+        settings: which lake and MLflow.
+        limits: what stays although nobody needs it.
+        run_configs: of the runs of Dagster that have not ended; a snapshot that one names stays.
 
     Raises:
         SnapshotError: a snapshot cannot be read.
@@ -92,9 +98,10 @@ def plan_lake(settings: Settings, limits: Limits) -> PrunePlan:
                 f"checkpoints, snapshots and data sets stay: registered models may need them ({error})",
             ),
         )
+    needed = models.snapshots | asked_for(lake, setting=settings.snapshot, run_configs=run_configs)
     found = [
-        *_snapshots(lake, limits, models),
-        *_datasets(lake, limits, models),
+        *_snapshots(lake, limits, needed),
+        *_datasets(lake, limits, needed),
         *_checkpoints(lake, limits, models),
     ]
     return PrunePlan(doomed=tuple(with_bytes(found)), refused=())
@@ -140,8 +147,8 @@ def remove_folder(folder: Path, *, is_needed: Callable[[], bool] = lambda: False
     return True
 
 
-def _snapshots(lake: Lake, limits: Limits, models: Registered) -> Iterable[Doomed]:
-    kept = {snapshot.name for snapshot in kept_snapshots(lake, keep=limits.snapshots, models=models)}
+def _snapshots(lake: Lake, limits: Limits, needed: Collection[str]) -> Iterable[Doomed]:
+    kept = {snapshot.name for snapshot in kept_snapshots(lake, keep=limits.snapshots, needed=needed)}
     for snapshot, stored in list_snapshots(lake):
         if snapshot.name not in kept:
             path = lake.snapshots / f"{snapshot.name}.json"
@@ -156,11 +163,11 @@ def _snapshots(lake: Lake, limits: Limits, models: Registered) -> Iterable[Doome
             )
 
 
-def _datasets(lake: Lake, limits: Limits, models: Registered) -> Iterable[Doomed]:
-    def needed() -> tuple[set[Path], set[Path]]:
-        return needed_datasets(lake, kept_snapshots(lake, keep=limits.snapshots, models=models))
+def _datasets(lake: Lake, limits: Limits, needed: Collection[str]) -> Iterable[Doomed]:
+    def look() -> tuple[set[Path], set[Path]]:
+        return needed_datasets(lake, kept_snapshots(lake, keep=limits.snapshots, needed=needed))
 
-    stay, everything = needed()
+    stay, everything = look()
     for folder in sorted(everything - stay):
         if not (folder / MANIFEST).is_file() or _idle_hours(folder) < limits.idle_hours:
             continue
@@ -171,7 +178,7 @@ def _datasets(lake: Lake, limits: Limits, models: Registered) -> Iterable[Doomed
             why="not current, and no snapshot, run or current data set was made of it",
             paths=(folder,),
             remove=lambda folder=folder, head=head: (  # type: ignore[misc]
-                folder not in needed()[0]
+                folder not in look()[0]
                 and remove_folder(
                     folder, is_needed=lambda: head.is_file() and head.read_text().strip() == folder.name
                 )
