@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import settings
@@ -14,3 +15,6 @@ settings.load_profile("untimed")
 # and every process that a test starts would inherit that and could not be ended.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests start hundreds of processes, each of which would compile all of medpipe anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
