@@ -41,7 +41,7 @@ test: $(STAMP) ## all tests (at most 30 minutes on two cores)
 test-quick: $(STAMP) ## the inner loop: without slow, browser and hub-server tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow and not browser and not hub'
 
-bench: $(STAMP) ## figures beside other tools, on the real records (about an hour and a half; a quiet machine)
+bench: $(STAMP) ## figures beside other tools, on the real records (about two hours; a quiet machine)
 	@rm -f bench/results/latest.jsonl
 	@$(BIN)/python -m pip install --disable-pip-version-check --root-user-action=ignore --quiet \
 	  --constraint constraints.txt --editable '.[dev,bench]'
@@ -51,6 +51,8 @@ bench: $(STAMP) ## figures beside other tools, on the real records (about an hou
 	@$(BIN)/python -m bench.stream --folder $(BENCH_FOLDER)/stream
 	@$(BIN)/python -m bench.training --folder $(BENCH_FOLDER)/training
 	@$(BIN)/python -m bench.growth --folder $(BENCH_FOLDER) --megabytes $(GROWTH_MEGABYTES)
+	@$(BIN)/python -m bench.refresh --folder $(BENCH_FOLDER) --megabytes $(MEGABYTES)
+	@$(BIN)/python -m bench.workplace --folder $(BENCH_FOLDER)
 	@$(BIN)/python -m bench.figures
 
 lint: $(STAMP) ## ruff and mypy

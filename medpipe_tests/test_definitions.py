@@ -113,8 +113,8 @@ def test_training_takes_the_gpu_pool(graph: dg.AssetGraph) -> None:
 def test_definitions_load_light_and_fast(tmp_path: Path) -> None:
     """Half the processor time of dagster and polars at most, and none of the heavy libraries.
 
-    In terms of theirs, since a busy machine slows both; of the least disturbed of several tries; with byte code
-    kept, as a person who starts medpipe a second time has it.
+    In terms of theirs, since a busy machine slows both; of the least disturbed of several tries; with byte
+    code kept, as a person who starts medpipe a second time has it.
     """
     program = (
         "import time, sys, json\n"

@@ -5,13 +5,48 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from medpipe_tests.operate.dev import TERMINATE, ask, is_alive, launch, status_of, wait_for
+from medpipe_tests.operate.conftest import free_port
+from medpipe_tests.operate.dev import (
+    TERMINATE,
+    ask,
+    is_alive,
+    launch,
+    start_dev,
+    status_of,
+    stop_dev,
+    wait_for,
+    wait_until_served,
+)
+from medpipe_tests.operate.test_crash import write_plan
+from medpipe_tests.pretrain.corpus import build_corpus
 
 pytestmark = [pytest.mark.slow]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A corpus, and a plan whose first stage takes minutes."""
+    build_corpus(tmp_path / "lake", documents=200)
+    (tmp_path / "hub").mkdir()
+    write_plan(tmp_path / "plan.yaml", steps=4_000)
+    return tmp_path
+
+
+@pytest.fixture
+def address(home: Path) -> Iterator[str]:
+    port = free_port()
+    settings = {"MEDPIPE_PLAN": str(home / "plan.yaml"), "MEDPIPE_HUB": str(home / "hub")}
+    process = start_dev(home, dagster=port, mlflow=free_port(), **settings)
+    try:
+        wait_until_served(home, f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop_dev(process)
 
 
 def trainer_of(home: Path) -> int | None:
@@ -23,7 +58,7 @@ def trainer_of(home: Path) -> int | None:
 
 
 def test_cancelling_ends_the_trainer_within_seconds(address: str, home: Path) -> None:
-    run = launch(address, "full_pipeline")
+    run = launch(address, "pretrain_curriculum", "pretrain/fast")
 
     def trainer_or_failure() -> int | None:
         assert status_of(address, run) not in ("FAILURE", "CANCELED"), (home / "dev.log").read_text()[-4000:]

@@ -41,13 +41,13 @@ pytestmark = pytest.mark.slow
 STEPS, INTERVAL = 120, 15
 
 
-def write_plan(path: Path) -> Path:
+def write_plan(path: Path, *, steps: int = STEPS) -> Path:
     """Two stages of some seconds, and two that are not run."""
     plan: dict[str, Any] = yaml.safe_load(builtin_plans()["tiny"].read_text(encoding="utf-8"))
     plan |= {"name": "long", "checkpoint_every_steps": INTERVAL, "maximum_epochs": 1000}
     for stage in plan["stages"]:
-        steps = STEPS if stage["name"] in ("fast", "stable") else 8
-        stage["tokens"] = steps * plan["batch_sequences"] * plan["sequence_length"]
+        budget = steps if stage["name"] in ("fast", "stable") else 8
+        stage["tokens"] = budget * plan["batch_sequences"] * plan["sequence_length"]
     path.write_text(yaml.safe_dump(plan, allow_unicode=True), encoding="utf-8")
     return path
 

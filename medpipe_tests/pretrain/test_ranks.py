@@ -108,14 +108,23 @@ def kill_after_first_checkpoint(corpus: Corpus, plan: Path) -> int:
     return read_state(list_checkpoints(folder)[-1]).step
 
 
+@pytest.fixture(scope="module")
+def alone(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of the first stage by one process, for which the strategy says nothing."""
+    root = tmp_path_factory.mktemp("alone")
+    own, plan = copied(corpus, root / "lake"), with_devices(root, 1, "ddp")
+    train(own, plan)
+    return run_folder(own, plan)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_two_processes_compute_what_one_does(corpus: Corpus, tmp_path: Path, strategy: str) -> None:
-    one, two = (copied(corpus, tmp_path / name) for name in ("one", "two"))
-    alone, together = with_devices(tmp_path, 1, strategy), with_devices(tmp_path, 2, strategy)
-    train(one, alone)
+def test_two_processes_compute_what_one_does(
+    corpus: Corpus, alone: Path, tmp_path: Path, strategy: str
+) -> None:
+    two, together = copied(corpus, tmp_path / "two"), with_devices(tmp_path, 2, strategy)
     assert "2 processes" in train(two, together)
-    folders = run_folder(one, alone), run_folder(two, together)
+    folders = alone, run_folder(two, together)
     assert folders[0].name == folders[1].name  # the number of processes is no part of what a stage is
     expected, found = (losses(folder) for folder in folders)
     assert found == pytest.approx(expected, rel=2e-4)
@@ -132,20 +141,19 @@ def test_two_processes_compute_what_one_does(corpus: Corpus, tmp_path: Path, str
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fsdp"])
 def test_a_run_goes_on_with_another_number_of_processes(
-    corpus: Corpus, tmp_path: Path, strategy: str
+    corpus: Corpus, alone: Path, tmp_path: Path, strategy: str
 ) -> None:
-    straight, changing = (copied(corpus, tmp_path / name) for name in ("straight", "changing"))
-    alone, together = with_devices(tmp_path, 1, strategy), with_devices(tmp_path, 2, strategy)
-    train(straight, alone)
+    single, together = with_devices(tmp_path, 1, strategy), with_devices(tmp_path, 2, strategy)
+    expected = losses(alone)
+    changing = copied(corpus, tmp_path / "changing")
     step = kill_after_first_checkpoint(changing, together)
-    news = train(changing, alone)
+    news = train(changing, single)
     assert f"resuming after step {step} of 20" in news
     assert "processes was 2, is 1" in news
-    expected, found = (losses(run_folder(each, alone)) for each in (straight, changing))
-    assert found == pytest.approx(expected, rel=2e-4)
+    assert losses(run_folder(changing, single)) == pytest.approx(expected, rel=2e-4)
 
     back = copied(corpus, tmp_path / "back")
-    step = kill_after_first_checkpoint(back, alone)
+    step = kill_after_first_checkpoint(back, single)
     assert "processes was 1, is 2" in train(back, together)
     assert losses(run_folder(back, together)) == pytest.approx(expected, rel=2e-4)
 
