@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from medpipe.operate.demo import DEMO_PLAN, sample_hub
-from medpipe.operate.instance import prepare_instance
+from medpipe.operate.instance import only_servers, prepare_instance
 from medpipe.operate.keeper import Stop, keep_watch
 from medpipe.operate.redaction import redaction_of
 from medpipe.operate.server_log import ServerLog
@@ -65,32 +65,34 @@ def serve_until_stopped(
 
     Raises:
         ServerError: a port is in use, or a server does not start.
+        HomeInUseError: the servers of this home are running already.
     """
-    require_free(places.dagster_port, "--dagster-port")
-    if is_own_store(settings):
-        require_free(places.mlflow_port, "--mlflow-port")
-    folder = Path(tempfile.mkdtemp(prefix="medpipe-"))
-    keep_watch()
-    stop = Stop()
-    log = ServerLog(settings.home / LOG, redaction=redaction_of(settings))
-    try:
-        if with_sample:
-            os.environ |= {"MEDPIPE_HUB": sample_hub(settings).as_posix(), "MEDPIPE_PLAN": DEMO_PLAN}
-        _prepare(settings, with_sample=with_sample)
-        specs = [*platform_servers(settings, places, folder=folder), *more(folder)]
-        with running(specs, log, is_stopped=lambda: stop.requested) as supervisor:
-            for name, url in [(each.name, each.url) for each in specs if each.url and not urls]:
-                log.say(NAME, f"{name:8} {url}")
-            for url in urls:
-                log.say(NAME, url)
-            log.say(NAME, f"this log is in {log.path}; Ctrl-C stops everything")
-            supervisor.watch()
-        log.say(NAME, "stopped")
-    except StoppedError:
-        log.say(NAME, "stopped")
-    finally:
-        log.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    with only_servers(settings):
+        require_free(places.dagster_port, "--dagster-port")
+        if is_own_store(settings):
+            require_free(places.mlflow_port, "--mlflow-port")
+        folder = Path(tempfile.mkdtemp(prefix="medpipe-"))
+        keep_watch()
+        stop = Stop()
+        log = ServerLog(settings.home / LOG, redaction=redaction_of(settings))
+        try:
+            if with_sample:
+                os.environ |= {"MEDPIPE_HUB": sample_hub(settings).as_posix(), "MEDPIPE_PLAN": DEMO_PLAN}
+            _prepare(settings, with_sample=with_sample)
+            specs = [*platform_servers(settings, places, folder=folder), *more(folder)]
+            with running(specs, log, is_stopped=lambda: stop.requested) as supervisor:
+                for name, url in [(each.name, each.url) for each in specs if each.url and not urls]:
+                    log.say(NAME, f"{name:8} {url}")
+                for url in urls:
+                    log.say(NAME, url)
+                log.say(NAME, f"this log is in {log.path}; Ctrl-C stops everything")
+                supervisor.watch()
+            log.say(NAME, "stopped")
+        except StoppedError:
+            log.say(NAME, "stopped")
+        finally:
+            log.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare(settings: Settings, *, with_sample: bool) -> None:

@@ -150,18 +150,46 @@ def exclusive_home(settings: Settings) -> Iterator[None]:
     Raises:
         HomeInUseError: another one is at work there; nothing of it is touched.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    path = settings.home / "medpipe.lock"
+    with _held(settings.home / "medpipe.lock") as holder:
+        if holder is not None:
+            raise HomeInUseError(
+                f"process {holder} is already running on {settings.home}; wait for it, stop it, or set "
+                "MEDPIPE_HOME to another folder"
+            )
+        yield
+
+
+@contextmanager
+def only_servers(settings: Settings) -> Iterator[None]:
+    """Holds the home for one `medpipe dev` or `medpipe serve` at a time.
+
+    A second daemon would start every queued run and every schedule once more. This process holds the home,
+    and those that it forks, until the last of them ends.
+
+    Raises:
+        HomeInUseError: its servers are running already.
+    """
+    with _held(settings.home / "servers.lock") as holder:
+        if holder is not None:
+            raise HomeInUseError(
+                f"process {holder} serves {settings.home} already (`medpipe dev` or `medpipe serve`): use "
+                f"that one, stop it by `kill {holder}`, or set MEDPIPE_HOME to another folder"
+            )
+        yield
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[str | None]:
+    """Yields None where the lock is ours now, else the id of the process that has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise HomeInUseError(
-                f"process {lock.read().strip() or 'unknown'} is already running on {settings.home}; "
-                "wait for it, stop it, or set MEDPIPE_HOME to another folder"
-            ) from None
+            yield lock.read().strip() or "unknown"
+            return
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        yield None

@@ -100,7 +100,7 @@ def check_door(door: Door) -> None:
         )
     if password and len(password) < _SHORTEST_PASSWORD:
         raise ProxyError(f"MEDPIPE_SERVE_PASSWORD needs at least {_SHORTEST_PASSWORD} characters")
-    if door.host in ("0.0.0.0", "::", "") and door.public_url is None:  # noqa: S104 - compared, not bound
+    if (door.host in ("0.0.0.0", "") or ":" in door.host) and door.public_url is None:  # noqa: S104 - compared
         raise ProxyError(
             f"--host {door.host} is no address that people type; give it with --public-url, such as "
             "--public-url https://corpus.example"

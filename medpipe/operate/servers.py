@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -65,16 +66,19 @@ def require_free(port: int, option: str, *, host: str = LOOPBACK) -> None:
     """Looks whether a port can be opened.
 
     Raises:
-        ServerError: it is in use; the option that chooses another is named.
+        ServerError: it is in use, or nobody may open it here; the option that chooses another is named.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServerError(
-                error.errno, f"port {port} is in use; stop what uses it or give another with {option}"
-            ) from error
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = {
+            errno.EADDRINUSE: f"port {port} is in use; stop what uses it or give another with {option}",
+            errno.EACCES: f"port {port} is for root only; give one above 1023 with {option}",
+        }.get(error.errno or 0, f"{host} is no address of this machine ({error.strerror}); correct --host")
+        raise ServerError(error.errno, reason) from error
 
 
 def is_own_store(settings: Settings) -> bool:

@@ -257,6 +257,7 @@ def test_caddy_takes_the_configuration(tls: str, tmp_path: Path) -> None:
     [
         (Door(host="0.0.0.0", public_url="https://corpus.example"), "set MEDPIPE_SERVE_PASSWORD"),
         (Door(host="0.0.0.0", password=SecretStr(PASSWORD)), "--public-url https://corpus.example"),
+        (Door(host="::1", password=SecretStr(PASSWORD)), "--public-url https://corpus.example"),
         (Door(password=SecretStr("short")), "at least 12 characters"),
         (Door(public_url="corpus.example"), "must look like https://corpus.example"),
         (Door(public_url="https://corpus.example/{x}"), "without a path"),

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from medpipe.operate.instance import only_servers
 from medpipe.operate.servers import ServerError, require_free
+from medpipe.settings import Settings
 from medpipe_tests.operate.conftest import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -85,3 +87,26 @@ def test_a_port_in_use_is_named_with_the_option() -> None:
         with pytest.raises(ServerError, match=rf"port {port} is in use.*--dagster-port"):
             require_free(port, "--dagster-port")
     require_free(free_port(), "--dagster-port")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_of_another_machine_is_not_called_a_port_in_use(host: str) -> None:
+    with pytest.raises(ServerError, match=rf"{host} is no address of this machine.*--host"):
+        require_free(free_port(), "--port", host=host)
+
+
+def test_a_second_set_of_servers_on_one_home_is_refused(tmp_path: Path) -> None:
+    """Two daemons would start what is queued twice; other ports do not make it better."""
+    ports = ["--dagster-port", str(free_port()), "--mlflow-port", str(free_port())]
+    with only_servers(Settings(home=tmp_path)):
+        refused = subprocess.run(
+            [sys.executable, "-m", "medpipe.cli", "dev", *ports],
+            env={**os.environ, "MEDPIPE_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    assert refused.returncode == 1, refused.stdout
+    assert f"process {os.getpid()} serves {tmp_path} already" in refused.stderr.replace("\n", " ")
+    with only_servers(Settings(home=tmp_path)):
+        pass
