@@ -37,8 +37,10 @@ class Asked(BaseModel):
     """Seconds since the epoch; nobody is asked before."""
     trouble: str | None = None
     """What went wrong the last time, with the fix."""
-    busy: bool = False
-    """Whether that was a hub that wants no requests for a while, for whatever repository."""
+    busy_until: float = 0.0
+    """Seconds since the epoch; the hub wants no request before, for whatever repository."""
+    asked_at: float = 0.0
+    """Seconds since the epoch; 0 where nobody was asked yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +55,14 @@ class Clock:
 
 def place_of(source: Source, settings: Settings) -> str | None:
     """The name of what is asked for a source: its folder by id, or `owner/name@revision`; None if frozen."""
-    if source.folder is not None or settings.hub is not None:
+    if is_folder(source, settings):
         return f"folder:{source.id}"
     return None if is_commit(source.revision) else f"{source.repository}@{source.revision}"
+
+
+def is_folder(source: Source, settings: Settings) -> bool:
+    """Whether a source's files lie in a folder, so that no hub is asked for it."""
+    return source.folder is not None or settings.hub is not None
 
 
 def ask(source: Source, before: Asked, *, settings: Settings, clock: Clock) -> Asked:
@@ -75,7 +82,7 @@ def ask(source: Source, before: Asked, *, settings: Settings, clock: Clock) -> A
     try:
         if (refusal := why_not_fetched(source, settings)) is not None:
             raise FetchError(refusal)
-        if source.folder is not None or settings.hub is not None:
+        if is_folder(source, settings):
             newest = folder_fingerprint(source, settings)
         else:
             client = HubClient.from_settings(settings)
@@ -90,9 +97,10 @@ def ask(source: Source, before: Asked, *, settings: Settings, clock: Clock) -> A
             failures=failures,
             wait_until=clock.now + wait,
             trouble=str(error),
-            busy=isinstance(error, BusyHubError),
+            busy_until=clock.now + asked if isinstance(error, BusyHubError) else 0.0,
+            asked_at=clock.now,
         )
-    return Asked(newest=newest)
+    return Asked(newest=newest, asked_at=clock.now)
 
 
 def folder_fingerprint(source: Source, settings: Settings) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medpipe.catalog.source import Source
 from medpipe.ingest.errors import FetchError
-from medpipe.ingest.newest import Asked, Clock, ask, folder_differs, place_of
+from medpipe.ingest.newest import Asked, Clock, ask, folder_differs, is_folder, place_of
 from medpipe.lake.dataset import find_current
 from medpipe.lake.digest import digest_value
 from medpipe.lake.layout import Lake
@@ -29,8 +29,11 @@ class Requested(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    target: str
-    """The newest state, or `lake:` and a revision that lies in the lake."""
+    newest: str | None = None
+    """The publisher's state that was to be fetched; None if none was."""
+    lake: str | None = None
+    """The revision in the lake that the corpus was to be made of; None if none was. Apart from the other: a
+    revision that cannot be fetched and one that cannot be used would be asked for in turns for ever."""
     times: int = 1
     """Requests so far: a publisher may go back to what was requested before."""
 
@@ -79,10 +82,13 @@ class Seen:
     def requested(self) -> Watch:
         """To be remembered if all that is wanted is requested now."""
         before = self.watch.requested
-        targets = {**{name: f"lake:{revision}" for name, revision in self.follow.items()}, **self.fetch}
+        states = {name: {"newest": state} for name, state in self.fetch.items()}
+        states |= {name: {"lake": revision} for name, revision in self.follow.items()}
         now = {
-            name: Requested(target=target, times=before[name].times + 1 if name in before else 1)
-            for name, target in targets.items()
+            name: before[name].model_copy(update={**state, "times": before[name].times + 1})
+            if name in before
+            else Requested.model_validate(state)
+            for name, state in states.items()
         }
         return self.watch.model_copy(update={"requested": {**before, **now}})
 
@@ -110,31 +116,36 @@ def look(
     places = {source.id: place for source in sources if (place := place_of(source, settings)) is not None}
     raw = {source.id: find_current(lake, "raw", source.id) for source in sources}
     asked: dict[str, Asked] = {}
-    busy = False
-    # Those that were never asked, or were asked longest ago, come first where time is short.
-    for source in sorted(sources, key=lambda each: places.get(each.id, "") in watch.asked):
+    busy_until = max((each.busy_until for each in watch.asked.values()), default=0.0)
+    # Where time is short those that were asked longest ago come first.
+    for source in sorted(sources, key=lambda each: _last_asked(watch, places.get(each.id))):
         place = places.get(source.id)
         if place is None or place in asked or raw[source.id] is None:
             continue
-        before = watch.asked.get(place, Asked())
-        if busy or clock() - started > TICK_SECONDS:
+        before, now = watch.asked.get(place, Asked()), clock()
+        is_local = is_folder(source, settings)
+        if now - started > TICK_SECONDS or (now < busy_until and not is_local):
             asked[place] = before
             continue
-        now = clock()
         asked[place] = ask(source, before, settings=settings, clock=Clock(now=now, interval=interval))
-        busy = asked[place].busy and asked[place].wait_until > now
-    known = watch.model_copy(update={"asked": asked})
+        if asked[place].busy_until:
+            # In this tick no other one is asked, whether the hub said how long or not.
+            busy_until = max(asked[place].busy_until, started + 2 * TICK_SECONDS)
+    requested = {
+        name: each if (dataset := raw.get(name)) is None or dataset.digest == each.lake else _moved_on(each)
+        for name, each in watch.requested.items()
+    }
+    known = watch.model_copy(update={"asked": asked, "requested": requested})
     fetch, follow = {}, {}
     for source in sources:
         dataset = raw[source.id]
         if dataset is None:
             continue
-        before_request = watch.requested.get(source.id)
-        last = None if before_request is None else before_request.target
+        last = requested.get(source.id, Requested())
         newest = asked[places[source.id]].newest if source.id in places else None
-        if newest is not None and last != newest and _is_newer(source, newest, lake, settings):
+        if newest is not None and last.newest != newest and _is_newer(source, newest, lake, settings):
             fetch[source.id] = newest
-        elif last != f"lake:{dataset.digest}" and _is_behind(source, dataset.digest, lake):
+        elif last.lake != dataset.digest and _is_behind(source, dataset.digest, lake):
             follow[source.id] = dataset.digest
     troubles = {place: each.trouble for place, each in asked.items() if each.trouble is not None}
     old = {place for place, each in watch.asked.items() if each.trouble is not None}
@@ -148,11 +159,20 @@ def look(
     )
 
 
+def _last_asked(watch: Watch, place: str | None) -> float:
+    return 0.0 if place is None else watch.asked.get(place, Asked()).asked_at
+
+
+def _moved_on(request: Requested) -> Requested:
+    """A request without the revision in the lake, which is another one by now and may come back."""
+    return request.model_copy(update={"lake": None})
+
+
 def _is_newer(source: Source, newest: str, lake: Lake, settings: Settings) -> bool:
     raw = find_current(lake, "raw", source.id)
     if raw is None:
         return False
-    if source.folder is not None or settings.hub is not None:
+    if is_folder(source, settings):
         try:
             return folder_differs(source, raw, settings)
         except (FetchError, OSError):

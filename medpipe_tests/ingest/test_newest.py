@@ -10,7 +10,9 @@ import pytest
 
 from medpipe.ingest.newest import LONGEST_BACK_OFF_SECONDS, Asked, Clock, ask
 from medpipe.ingest.snapshot import fetch
+from medpipe.lake.dataset import named_dataset, publish, set_current
 from medpipe.lake.layout import Lake
+from medpipe.lake.manifest import Recipe
 from medpipe.refresh.watch import Watch, look
 from medpipe_tests.ingest.hub_server import GitRepository, Proxy, serve_hub, serve_proxy
 from medpipe_tests.ingest.sources import REPOSITORY, make_settings, make_source
@@ -20,6 +22,7 @@ pytestmark = [pytest.mark.hub, pytest.mark.timeout(120)]
 PLACE = f"{REPOSITORY}@main"
 HOUR = 3600.0
 TOKEN = "hf_secretsecretsecret"
+NAMES = ("main", "second", "third")
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +45,8 @@ def question(proxy: Proxy, folder: Path, before: Asked, *, now: float, **fields:
 
 
 def test_one_request_and_no_bytes(hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path) -> None:
-    asked = question(proxy, tmp_path, Asked(), now=0)
-    assert asked == Asked(newest=hub[0].git("rev-parse", "HEAD"))
+    asked = question(proxy, tmp_path, Asked(), now=5)
+    assert asked == Asked(newest=hub[0].git("rev-parse", "HEAD"), asked_at=5)
     assert len(proxy.seen) == 1 and proxy.downloads == []
 
 
@@ -91,6 +94,75 @@ def test_a_busy_hub_is_left_alone_as_long_as_it_asks(
     assert len(proxy.seen) == asked + 1, "the second source is not asked for in the same tick"
     assert seen.watch.asked[PLACE].wait_until == 21000.0 and seen.wanted == ()
     assert "429" in seen.troubles[PLACE] and seen.new_troubles == (PLACE,)
+
+
+def test_a_busy_hub_keeps_no_folder_and_no_other_repository_waiting(
+    hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path
+) -> None:
+    settings, lake = make_settings(tmp_path, hf_endpoint=proxy.url), Lake(tmp_path / "lake")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "train.jsonl").write_text('{"text": "a"}\n')
+    sources = [
+        make_source("train.jsonl", id="one"),
+        make_source("train.jsonl", id="two", revision="HEAD"),
+        make_source("train.jsonl", id="own", folder=mine),
+    ]
+    for source in sources:
+        fetch(source, lake=lake, settings=settings)
+    proxy.every_status = 429
+    seen = look(sources, Watch(), lake=lake, settings=settings, clock=lambda: 1000.0)
+    assert seen.watch.asked["folder:own"].newest is not None, "a folder is no hub"
+    proxy.every_status = None
+    # The hub did not say how long: the other repository is asked at the next tick, not after a back-off.
+    later = look(sources, seen.watch, lake=lake, settings=settings, clock=lambda: 1000.0 + HOUR)
+    assert later.watch.asked[f"{REPOSITORY}@HEAD"].newest is not None
+    assert later.watch.asked[PLACE].newest is None, "this one waits longer"
+
+
+def test_where_time_is_short_nobody_is_forgotten(
+    hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path
+) -> None:
+    settings, lake = make_settings(tmp_path, hf_endpoint=proxy.url), Lake(tmp_path / "lake")
+    sources = [
+        make_source("train.jsonl", id=f"s{number}", revision=name) for number, name in enumerate(NAMES)
+    ]
+    for name in NAMES[1:]:
+        hub[0].git("branch", "--force", name)
+    for source in sources:
+        fetch(source, lake=lake, settings=settings)
+    watch, seconds = Watch(), iter(range(0, 10_000, 20))
+    for _ in range(len(NAMES)):
+        # Each look at the clock is 20 s later: a tick has time for one question.
+        watch = look(sources, watch, lake=lake, settings=settings, clock=lambda: next(seconds)).watch
+    assert {place: each.newest is not None for place, each in watch.asked.items()} == {
+        f"{REPOSITORY}@{name}": True for name in NAMES
+    }
+
+
+def test_what_cannot_be_fetched_and_what_cannot_be_used_are_not_asked_for_in_turns(
+    hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path
+) -> None:
+    repository, _ = hub
+    settings, lake = make_settings(tmp_path, hf_endpoint=proxy.url), Lake(tmp_path / "lake")
+    source = make_source("train.jsonl", id="one")
+    here = fetch(source, lake=lake, settings=settings).revision
+    recipe = Recipe(inputs={"raw": "0" * 40}, code_version="1")
+    with publish(lake, "normalized", "one", recipe=recipe) as draft:
+        (draft.path / "f").write_text("made of the revision before")
+    newest = repository.commit({"train.jsonl": b'{"text": "d"}\n'})
+    watch, wanted = Watch(), []
+    for hour in range(5):
+        # Each run fails: the lake stays as it is.
+        seen = look([source], watch, lake=lake, settings=settings, clock=lambda hour=hour: hour * HOUR)
+        wanted.append({**seen.fetch, **seen.follow})
+        watch = seen.requested() if seen.wanted else seen.watch
+    assert wanted == [{"one": newest}, {"one": here}, {}, {}, {}]
+    # What moved on and came back is asked for again.
+    for revision in (fetch(source, lake=lake, settings=settings, refresh=True).revision, here):
+        set_current(lake, named_dataset(lake, "raw", "one", digest=revision))
+        watch = look([source], watch, lake=lake, settings=settings, clock=lambda: 6 * HOUR).requested()
+    assert watch.requested["one"].times > 3
 
 
 def test_sources_of_one_repository_share_a_question_and_frozen_ones_have_none(
