@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,12 +24,17 @@ from dagster._core.remote_origin import (
 from typer.testing import CliRunner
 
 from medpipe.cli import app
+from medpipe.lake.dataset import publish
 from medpipe.lake.layout import HEAD, Lake
-from medpipe.lake.manifest import MANIFEST
+from medpipe.lake.manifest import MANIFEST, Recipe
+from medpipe.lake.process import ProcessIdentity, boot_id
 from medpipe.operate.doctor.examine import examine
 from medpipe.operate.doctor.finding import Finding
+from medpipe.operate.doctor.lake import datasets
+from medpipe.operate.doctor.trainers import orphan_trainers
 from medpipe.operate.instance import open_instance
 from medpipe.operate.keeper import TRAINER
+from medpipe.pretrain.guard import LAUNCHER_VARIABLE
 from medpipe.pretrain.launch import trainer_environment
 from medpipe.settings import Settings
 from medpipe.tracking.runs import SEED_TAG, STAGE_TAG
@@ -281,6 +287,39 @@ def test_a_crash_is_found_and_mended_and_the_living_are_left_alone(wreck: Wreck)
     assert said.exit_code == 1, "something is left for a person to do"
     assert {each["outcome"] for each in facts} == {"found"} and len(facts) == len(left)
     assert not any(each["repairable"] for each in facts) and all(each["fix"] for each in facts)
+
+
+def test_a_folder_of_a_person_is_told_of_and_never_removed(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    with publish(lake, "raw", "guide", recipe=Recipe(inputs={}, code_version="1")) as draft:
+        (draft.path / "f").write_text("a")
+    mine = lake.raw("guide") / "my-notes"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("look at row 7 again")
+    (found,) = list(datasets(lake, read_all=False))
+    assert found.repair is None and "my-notes" in found.fix
+
+
+def test_a_trainer_in_a_container_is_left_alone(tmp_path: Path) -> None:
+    """Its launcher's id is one of the container's: here it means nobody, or somebody else."""
+    inside = [sys.executable, "-c", "import time; print(1, flush=True); time.sleep(600)"]
+    inside += [TRAINER, "--lake", str(tmp_path)]
+    command = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", f"exec {shlex.join(inside)}"]
+    launcher = ProcessIdentity(2**22 - 1, 5, boot_id())
+    with subprocess.Popen(
+        command,
+        env=os.environ | {LAUNCHER_VARIABLE: str(launcher)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        if process.stdout.readline() != "1\n":
+            pytest.skip(f"no namespaces here: {process.stderr.read().strip()}")
+        try:
+            assert list(orphan_trainers(tmp_path)) == []
+        finally:
+            process.kill()
 
 
 def test_a_whole_home_has_nothing_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

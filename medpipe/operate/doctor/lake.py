@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from medpipe.tokens.snapshot import CURRENT, SnapshotError, read_snapshot
 
 RUNS = "runs"
 _NO_DATASETS = frozenset({RUNS, "snapshots", "tombstones", "withdrawals"})
+_DIGEST = re.compile(r"(folder-)?[0-9a-f]{32}|[0-9a-f]{40}")
+"""Names of data sets: digests of their content, commits, states of a folder."""
 _DEPTH = 3
 """Folders above a data set, at most: room, domain, source."""
 _FRESH_S = 600.0
@@ -127,16 +130,27 @@ def datasets(lake: Lake, *, read_all: bool) -> Iterator[Finding]:
             if (folder / MANIFEST).exists():
                 yield _damaged(lake, folder, str(error))
             else:
-                yield Finding(
-                    kind="data set",
-                    thing=_name(lake, folder),
-                    problem=f"it has no {MANIFEST}, so it is none: deleting it was cut short",
-                    fix="remove what is left of it",
-                    repair=partial(_remove_folder, folder),
-                )
+                yield _no_dataset(lake, folder)
             continue
         if not (is_intact if read_all else is_whole)(folder, manifest):
             yield _damaged(lake, folder, "a file is missing or not what was written")
+
+
+def _no_dataset(lake: Lake, folder: Path) -> Finding:
+    if _DIGEST.fullmatch(folder.name):
+        return Finding(
+            kind="data set",
+            thing=_name(lake, folder),
+            problem=f"it has no {MANIFEST}, so it is none: deleting it was cut short",
+            fix="remove what is left of it",
+            repair=partial(_remove_folder, folder),
+        )
+    return Finding(
+        kind="data set",
+        thing=_name(lake, folder),
+        problem="it is no data set, and its name is none that medpipe gives",
+        fix=f"move {folder} out of the lake, if a person put it there, or remove it",
+    )
 
 
 def _damaged(lake: Lake, folder: Path, problem: str) -> Finding:

@@ -19,7 +19,8 @@ from medpipe.pretrain.guard import LAUNCHER_VARIABLE
 def orphan_trainers(lake: Path) -> Iterator[Finding]:
     """Trainers of a lake on this machine whose launcher has ended.
 
-    Each trainer's environment names its launcher by process id and start; one that names none is left alone.
+    Each trainer's environment names its launcher by process id and start; one that names none is left alone,
+    and one of a container, whose process ids are others than ours.
 
     Args:
         lake: its root folder.
@@ -30,6 +31,8 @@ def orphan_trainers(lake: Path) -> Iterator[Finding]:
             identity = ProcessIdentity.of(process.pid)
             if launcher is None or launcher.is_running or identity is None:
                 continue
+            if not _has_our_ids(process.pid):
+                continue
             yield Finding(
                 kind="trainer",
                 thing=f"process {process.pid}: {_stage(process)}",
@@ -37,6 +40,16 @@ def orphan_trainers(lake: Path) -> Iterator[Finding]:
                 fix="send it SIGTERM: it saves its last step and ends; running the stage again goes on there",
                 repair=partial(_end, identity),
             )
+
+
+def _has_our_ids(pid: int) -> bool:
+    """Whether a process counts process ids as this one does; not in a container that is seen from outside."""
+    try:
+        return Path(f"/proc/{pid}/ns/pid").readlink() == Path("/proc/self/ns/pid").readlink()
+    except FileNotFoundError:  # a system without namespaces
+        return True
+    except OSError:
+        return False
 
 
 def _launcher(process: psutil.Process, lake: Path) -> ProcessIdentity | None:
