@@ -11,13 +11,11 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +23,17 @@ import psutil
 
 from bench.options import add_arguments, work_folder
 from bench.rounds import ROOT, add_value, keep
+from medpipe.sample.generate import generate
+from medpipe_tests.operate.dev import ask, launch, start_dev, stop_dev, wait_for, wait_until_served
 
 SCRIPT = "workplace"
 DAGSTER, MLFLOW = 3123, 5123
 ADDRESS = f"http://127.0.0.1:{DAGSTER}"
-COMMAND = (sys.executable, "-m", "medpipe.cli", "dev", "--sample")
 LOADING = """
 import json, sys, time
 begin = time.perf_counter()
 import medpipe.definitions
 print(json.dumps({"seconds": time.perf_counter() - begin, "torch": "torch" in sys.modules}))
-"""
-LAUNCH = """
-mutation($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } } }
-}
 """
 EVENTS = """
 query($id: ID!) {
@@ -51,53 +45,17 @@ query($id: ID!) {
 """
 
 
-def ask(query: str, **variables: Any) -> dict[str, Any]:
-    """Sends a query to the Dagster UI and returns its data."""
-    request = urllib.request.Request(
-        f"{ADDRESS}/graphql",
-        data=json.dumps({"query": query, "variables": variables}).encode(),
-        headers={"content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        data: dict[str, Any] = json.load(answer)["data"]
-    return data
-
-
-def wait_for(condition: Callable[[], Any], *, seconds: float) -> Any:
-    """The condition's first true value.
-
-    Raises:
-        TimeoutError: it has none within the time.
-    """
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            if value := condition():
-                return value
-        time.sleep(0.1)
-    raise TimeoutError(f"nothing within {seconds:.0f} s")
-
-
 @contextlib.contextmanager
 def workplace(home: Path) -> Iterator[float]:
     """`medpipe dev` on the sample; yields the seconds until its UI answers."""
-    home.mkdir(parents=True, exist_ok=True)
+    generate(home / "sample")
     begin = time.perf_counter()
-    with (home / "bench.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*COMMAND, "--dagster-port", str(DAGSTER), "--mlflow-port", str(MLFLOW)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "MEDPIPE_HOME": str(home)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = start_dev(home, dagster=DAGSTER, mlflow=MLFLOW, MEDPIPE_HUB=str(home / "sample"))
     try:
-        wait_for(lambda: ask("{ version }"), seconds=180)
+        wait_until_served(home, ADDRESS, process)
         yield time.perf_counter() - begin
     finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(120)
+        stop_dev(process)
 
 
 def memory_of(home: Path) -> dict[str, float]:
@@ -116,30 +74,19 @@ def run_job(job: str) -> dict[str, float]:
     """Launches a job as a click does; seconds to its first step, and from its start to its end.
 
     Raises:
-        RuntimeError: it cannot be launched, or fails.
+        RuntimeError: it fails.
     """
-    location = {"repositoryLocationName": "medpipe.definitions", "repositoryName": "__repository__"}
     clicked = time.time()
-    launched = ask(
-        LAUNCH,
-        params={
-            "selector": {**location, "jobName": job},
-            "mode": "default",
-            "runConfigData": {"loggers": {"console": {}}},
-        },
-    )["launchPipelineExecution"]
-    if launched["__typename"] != "LaunchRunSuccess":
-        raise RuntimeError(f"{job} was not launched: {launched}")
-    run = launched["run"]["runId"]
+    run = launch(ADDRESS, job)
 
     def ended() -> dict[str, Any] | None:
-        status = ask(EVENTS, id=run)["runOrError"]
+        status: dict[str, Any] = ask(ADDRESS, EVENTS, id=run)["runOrError"]
         return status if status["status"] in ("SUCCESS", "FAILURE", "CANCELED") else None
 
-    status = wait_for(ended, seconds=1800)
+    status = wait_for(ended, seconds=1800, what=f"the end of {job}")
     if status["status"] != "SUCCESS":
         raise RuntimeError(f"{job} ended with {status['status']}")
-    events = ask(EVENTS, id=run)["logsForRun"]["events"]
+    events = ask(ADDRESS, EVENTS, id=run)["logsForRun"]["events"]
     first = min(int(e["timestamp"]) for e in events if e["__typename"] == "ExecutionStepStartEvent") / 1000
     return {"to_first_step": first - clicked, "seconds": status["endTime"] - status["startTime"]}
 
