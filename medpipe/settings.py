@@ -25,6 +25,19 @@ def with_driver(uri: str) -> str:
     return f"postgresql+psycopg2://{rest}" if separator and scheme in ("postgresql", "postgres") else uri
 
 
+def _in_words(error: ValidationError, *, prefix: str) -> str:
+    """Which variables have which values that cannot be, and the fix.
+
+    A secret is never among them: whatever its value, it is a text.
+    """
+    wrong = []
+    for each in error.errors():
+        field = str(each["loc"][0])
+        name = field if field.isupper() else prefix + field.upper()
+        wrong.append(f"{name} is {str(each['input'])!r}: {each['msg'].removeprefix('Value error, ')}")
+    return "; ".join(wrong) + "; correct the variable or unset it"
+
+
 class RefreshSettings(BaseSettings):
     """How the corpus is kept up to date, each by one variable `MEDPIPE_REFRESH_…`."""
 
@@ -59,12 +72,7 @@ class RefreshSettings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            wrong = [
-                f"MEDPIPE_REFRESH_{str(each['loc'][0]).upper()} is {str(each['input'])!r}: "
-                + each["msg"].removeprefix("Value error, ")
-                for each in error.errors()
-            ]
-            raise SettingsError("; ".join(wrong) + "; correct the variable or unset it") from None
+            raise SettingsError(_in_words(error, prefix="MEDPIPE_REFRESH_")) from None
 
     @field_validator("timezone")
     @classmethod
@@ -118,6 +126,8 @@ def _spans(hours: str) -> list[tuple[time, time]]:
             spans.append((time.fromisoformat(start.strip()), time.fromisoformat(end.strip())))
         except ValueError:
             raise ValueError(f"{span!r} is no span of hours; write it as 22:00-06:00") from None
+        if any(each.tzinfo for each in spans[-1]):
+            raise ValueError(f"{span!r} names a time zone; leave it to MEDPIPE_REFRESH_TIMEZONE")
         if spans[-1][0] == spans[-1][1]:
             raise ValueError(f"{span!r} is no span of hours: it ends where it starts")
     return spans
@@ -196,6 +206,17 @@ class Settings(BaseSettings):
     """Address that failed runs are posted to; a secret, never logged."""
     refresh: RefreshSettings = Field(default_factory=RefreshSettings, validation_alias="refresh")
     """How the corpus is kept up to date."""
+
+    def __init__(self, **values: Any) -> None:
+        """Reads the variables.
+
+        Raises:
+            SettingsError: one has a value that cannot be; all are named.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_in_words(error, prefix="MEDPIPE_")) from None
 
     @field_validator("snapshot", mode="before")
     @classmethod

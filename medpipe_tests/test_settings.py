@@ -89,7 +89,13 @@ REFRESH = {
 }
 
 
-@pytest.mark.parametrize(("field", "value", "fix"), [(f, *rest) for f, rest in REFRESH.items()])
+@pytest.mark.parametrize(
+    ("field", "value", "fix"),
+    [
+        *((field, *rest) for field, rest in REFRESH.items()),
+        ("quiet_hours", "08:00Z-18:00Z", "leave it to MEDPIPE_REFRESH_TIMEZONE"),
+    ],
+)
 def test_a_refresh_setting_that_cannot_be_names_its_variable_and_the_fix(
     field: str, value: str, fix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +103,18 @@ def test_a_refresh_setting_that_cannot_be_names_its_variable_and_the_fix(
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=f"{variable} is '{value}'.*{fix}.*unset it"):
         Settings()
+
+
+def test_every_setting_that_cannot_be_names_its_variable_and_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"MEDPIPE_KEEP_SNAPSHOTS": "0", "MEDPIPE_TOKEN_BUDGET": "many", "MEDPIPE_EXECUTOR": "both"}
+    for variable, value in {**values, "HF_TOKEN": "hf_planted"}.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as raised:
+        Settings()
+    said = str(raised.value)
+    assert all(f"{variable} is '{value}': " in said for variable, value in values.items())
+    assert said.endswith("correct the variable or unset it")
+    assert "\n" not in said and "hf_planted" not in said
 
 
 def test_what_only_the_graph_can_check_is_refused_there(
