@@ -15,6 +15,7 @@ from typing import Any
 from medpipe.catalog.source import Source
 from medpipe.ingest.errors import FetchError
 from medpipe.ingest.patterns import may_lead_to, path_matches
+from medpipe.ingest.revisions import FOLDER_STATE
 from medpipe.lake.digest import digest_value, sha256_file
 from medpipe.settings import Settings
 
@@ -107,7 +108,7 @@ def folder_revision(hashes: Mapping[str, str], resolved: Sequence[Mapping[str, A
     the files stay.
     """
     state = [sorted(hashes.items()), list(resolved)] if resolved else sorted(hashes.items())
-    return f"folder-{digest_value(state)}"
+    return FOLDER_STATE + digest_value(state)
 
 
 def copy_file(listing: FolderListing, path: str, target: Path, *, sha256: str) -> None:

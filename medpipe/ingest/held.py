@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from medpipe.catalog.source import Source
 from medpipe.ingest.errors import FetchError
 from medpipe.ingest.first_rows import changed_columns
-from medpipe.ingest.revisions import lock_commit, locked_commit
+from medpipe.ingest.revisions import is_revision, lock_commit, locked_commit
 from medpipe.lake.dataset import Dataset, find_current, set_current
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake
@@ -47,8 +47,9 @@ class HeldRevision(BaseModel):
         """What changed, what is read meanwhile, and how to accept it."""
         return (
             f"{self.source}: revision {self.revision} is held back: {'; '.join(self.reasons)}. Everything "
-            f"goes on with {self.current}. If the change is right: `medpipe sources accept {self.source}`, "
-            f"or materialise raw/{self.source} with accept: true"
+            f"goes on with {self.current}. If the change is right: `medpipe sources accept {self.source} "
+            f"--revision {self.revision}`, or materialise raw/{self.source} with accept_revision: "
+            f"{self.revision}"
         )
 
 
@@ -163,7 +164,15 @@ def accept(
 
     Returns:
         The revision; None if none is held back and none was named.
+
+    Raises:
+        FetchError: what was named can be no revision, so accepting it would never have an effect.
     """
+    if revision is not None and not is_revision(revision):
+        raise FetchError(
+            f"{revision!r} is no revision of {source.id}: give the whole commit (40 characters), or the "
+            "whole name of a folder's state, as `medpipe sources held` shows it"
+        )
     held = read_held(lake, source.id)
     if revision is None and held is None:
         return None

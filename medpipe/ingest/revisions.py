@@ -18,11 +18,19 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.shared_files import change, refresh_file
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+FOLDER_STATE = "folder-"
+"""Begins the name of a folder's state; a digest of its files follows."""
+_FOLDER_STATE = re.compile(FOLDER_STATE + r"[0-9a-f]{32}")
 
 
 def is_commit(revision: str) -> bool:
     """Whether a revision names one commit and so can never move."""
     return _COMMIT.fullmatch(revision) is not None
+
+
+def is_revision(name: str) -> bool:
+    """Whether a name is that of a snapshot: a whole commit, or the state of a folder."""
+    return is_commit(name) or _FOLDER_STATE.fullmatch(name) is not None
 
 
 def locked_commit(lake: Lake, *, repository: str, revision: str) -> str | None:

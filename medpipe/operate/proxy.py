@@ -153,6 +153,12 @@ def caddyfile(door: Door, places: Places, *, password_hash: str | None) -> str:
     return f"""{{
 	admin off
 	auto_https disable_redirects
+	servers {{
+		timeouts {{
+			read_header 10s
+			idle 5m
+		}}
+	}}
 }}
 {address} {{
 	bind {door.host}
@@ -250,7 +256,8 @@ def proxy_server(door: Door, places: Places, *, folder: Path, state: Path, caddy
     return ServerSpec(
         name="proxy",
         command=(caddy, "run", "--config", path.as_posix(), "--adapter", "caddyfile"),
-        env={"XDG_DATA_HOME": state.as_posix(), "XDG_CONFIG_HOME": state.as_posix()},
+        # Caddy keeps a copy of its last configuration, and so of the password's hash, in the second one.
+        env={"XDG_DATA_HOME": state.as_posix(), "XDG_CONFIG_HOME": folder.as_posix()},
         opens=door.port if door.is_loopback else None,
         url=door.url,
     )

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medpipe.ingest.errors import FetchError
 from medpipe.ingest.first_rows import Column, _differences
 from medpipe.ingest.held import accept, accepted, read_held
 from medpipe.ingest.revisions import locked_commit
@@ -83,7 +84,9 @@ def test_what_is_held_back(folder: Folder, name: str, content: bytes, reason: st
     held = found.held
     assert held is not None and found.newly_held and held.current == good.revision
     assert any(word in held.message for word in reason.split("|")), held.message
-    assert "medpipe sources accept clinic_notes" in held.message and "accept: true" in held.message
+    # By name: who reads this means this revision, and not a later one that takes its place.
+    assert f"medpipe sources accept clinic_notes --revision {held.revision}" in held.message
+    assert f"accept_revision: {held.revision}" in held.message
     again = folder.fetch()
     assert (again.held, again.newly_held, again.revision) == (held, False, good.revision)
     assert folder.lake.dataset("raw", "clinic_notes", digest=held.revision).is_dir(), (
@@ -165,6 +168,25 @@ def test_nothing_to_accept(folder: Folder) -> None:
     assert folder.fetch(accept=True).held is None
     assert accept(make_source("train.jsonl"), folder.lake, by="me") is None
     assert accepted(folder.lake, "clinic_notes") == []
+
+
+@pytest.mark.parametrize("named", ["main", "folder-12345678", "../" + "0" * 37, "0" * 39])
+def test_what_can_be_no_revision_is_not_accepted(folder: Folder, named: str) -> None:
+    folder.fetch()
+    with pytest.raises(FetchError, match="is no revision of clinic_notes: give the whole commit"):
+        accept(make_source("train.jsonl"), folder.lake, by="me", revision=named)
+    assert accepted(folder.lake, "clinic_notes") == []
+
+
+def test_a_later_revision_is_not_accepted_in_the_place_of_the_one_that_was_meant(folder: Folder) -> None:
+    good = folder.fetch()
+    folder.write("train.jsonl", lines(ROWS[:50]))
+    looked_at = folder.fetch().held
+    folder.write("train.jsonl", lines(ROWS[:10]))
+    later = folder.fetch().held
+    assert looked_at is not None and later is not None and looked_at.revision != later.revision
+    found = folder.fetch(accept_revision=looked_at.revision, by="me")
+    assert (found.revision, found.held) == (good.revision, later)
 
 
 def test_a_publisher_who_mends_it_needs_no_person(folder: Folder) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from medpipe.ingest.revisions import is_revision
 from medpipe.lake.dataset import is_intact, is_whole
 from medpipe.lake.files import temporary_sibling
 from medpipe.lake.layout import HEAD, Lake
@@ -22,8 +23,8 @@ from medpipe.tokens.snapshot import CURRENT, SnapshotError, read_snapshot
 
 RUNS = "runs"
 _NO_DATASETS = frozenset({RUNS, "snapshots", "tombstones", "withdrawals"})
-_DIGEST = re.compile(r"(folder-)?[0-9a-f]{32}|[0-9a-f]{40}")
-"""Names of data sets: digests of their content, commits, states of a folder."""
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+"""Name of a data set, where it is not a revision of its publisher's."""
 _DEPTH = 3
 """Folders above a data set, at most: room, domain, source."""
 _FRESH_S = 600.0
@@ -137,7 +138,7 @@ def datasets(lake: Lake, *, read_all: bool) -> Iterator[Finding]:
 
 
 def _no_dataset(lake: Lake, folder: Path) -> Finding:
-    if _DIGEST.fullmatch(folder.name):
+    if _DIGEST.fullmatch(folder.name) or is_revision(folder.name):
         return Finding(
             kind="data set",
             thing=_name(lake, folder),
