@@ -33,10 +33,15 @@ class Stop:
     """Whether the process was asked to stop; a second signal changes nothing, so no stop is cut short."""
 
     def __init__(self) -> None:
-        """Takes the signals over: also those that a shell had a background job ignore."""
+        """Takes the signals over: also the SIGINT that a shell has a background job ignore.
+
+        But SIGHUP stays ignored where it is: `nohup` is how a person says that a closed terminal is to end
+        nothing.
+        """
         self.requested = False
         for number in STOP_SIGNALS:
-            signal.signal(number, self._note)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._note)
 
     def _note(self, *_: object) -> None:
         self.requested = True

@@ -54,6 +54,26 @@ sys.exit(3)
 """
 
 
+ASKED = """
+import sys
+from medpipe.operate.keeper import Stop
+
+stop = Stop()
+print("up", flush=True)
+sys.stdin.readline()
+print(stop.requested)
+"""
+
+
+@pytest.mark.parametrize(("before", "ends"), [((), True), (("nohup",), False)])
+def test_a_closed_terminal_stops_it_unless_nohup_says_otherwise(before: tuple[str, ...], ends: bool) -> None:
+    command = [*before, sys.executable, "-c", ASKED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate("\n", timeout=60)[0] == f"{ends}\n"
+
+
 @pytest.mark.parametrize("victim", ["outer", "inner", "asked"])
 def test_nothing_is_left_behind_and_a_trainer_saves(victim: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", KEPT, TRAINER]
