@@ -38,7 +38,22 @@ def _in_words(error: ValidationError, *, prefix: str) -> str:
     return "; ".join(wrong) + "; correct the variable or unset it"
 
 
-class RefreshSettings(BaseSettings):
+class _Variables(BaseSettings):
+    """Settings whose mistakes are named as the variables that a person set."""
+
+    def __init__(self, **values: Any) -> None:
+        """Reads the variables.
+
+        Raises:
+            SettingsError: one has a value that cannot be; all are named.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_in_words(error, prefix=str(self.model_config["env_prefix"]))) from None
+
+
+class RefreshSettings(_Variables):
     """How the corpus is kept up to date, each by one variable `MEDPIPE_REFRESH_…`."""
 
     model_config = SettingsConfigDict(
@@ -62,17 +77,6 @@ class RefreshSettings(BaseSettings):
     """A revision whose files have lost more than this share of their bytes is held back."""
     stale_days: float = Field(default=8, gt=0)
     """After so many days without a materialisation sources and snapshot are shown as stale."""
-
-    def __init__(self, **values: Any) -> None:
-        """Reads the variables.
-
-        Raises:
-            SettingsError: one has a value that cannot be; all are named.
-        """
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise SettingsError(_in_words(error, prefix="MEDPIPE_REFRESH_")) from None
 
     @field_validator("timezone")
     @classmethod
@@ -137,7 +141,7 @@ def _is_store(value: Path | str | None) -> bool:
     return isinstance(value, str) and value.startswith("s3://")
 
 
-class Settings(BaseSettings):
+class Settings(_Variables):
     """What a person can set from outside, each by one environment variable.
 
     Paths are made absolute against the working directory, so that a process started elsewhere with
@@ -206,17 +210,6 @@ class Settings(BaseSettings):
     """Address that failed runs are posted to; a secret, never logged."""
     refresh: RefreshSettings = Field(default_factory=RefreshSettings, validation_alias="refresh")
     """How the corpus is kept up to date."""
-
-    def __init__(self, **values: Any) -> None:
-        """Reads the variables.
-
-        Raises:
-            SettingsError: one has a value that cannot be; all are named.
-        """
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise SettingsError(_in_words(error, prefix="MEDPIPE_")) from None
 
     @field_validator("snapshot", mode="before")
     @classmethod
