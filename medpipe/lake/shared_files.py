@@ -73,24 +73,28 @@ def _write_tags(lake: Lake, folder: str, tags: dict[str, str]) -> None:
     write_json_atomically(_tags_path(lake, folder), tags)
 
 
-def share(lake: Lake, path: Path, *, once: bool = False) -> None:
+def share(lake: Lake, path: Path, *, once: bool = False) -> bool:
     """Sends a small file of the lake to the store; does nothing where the lake has none.
 
     Args:
         lake: the lake.
         path: the file.
-        once: its name says what is in it: where the store has it already it stays as it is.
+        once: where the store has it already it stays as it is.
+
+    Returns:
+        Whether what the others see is this file: not where the store had it already.
 
     Raises:
         StoreError: the store cannot be reached; the other machines do not see the file.
     """
     if lake.store is None:
-        return
+        return True
     key = path.relative_to(lake.root).as_posix()
     try:
         object_store(lake.store).put(key, path.read_bytes(), create_only=once)
     except ChangedMeanwhileError:
-        return
+        return False
+    return True
 
 
 def change(lake: Lake, path: Path, edit: Callable[[Any], Any]) -> None:

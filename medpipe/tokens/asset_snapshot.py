@@ -16,7 +16,7 @@ from medpipe.asset_metadata import (
     source_tags,
 )
 from medpipe.catalog.source import Source
-from medpipe.lake.dataset import current, find_current
+from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Domain
 from medpipe.run_form import RunForm
@@ -78,7 +78,7 @@ def build_snapshot_asset(
     )
     def snapshot(context: dg.AssetExecutionContext, form: RunForm) -> dg.MaterializeResult:
         from medpipe.tokens.plots import draw_token_shares
-        from medpipe.tokens.snapshot import build_snapshot, current_shards, find_snapshot
+        from medpipe.tokens.snapshot import build_snapshot, current_shards, find_snapshot, revisions_of
         from medpipe.tokens.snapshot_names import snapshot_names
         from medpipe.tokens.snapshot_report import changes_since
 
@@ -86,13 +86,12 @@ def build_snapshot_asset(
             before = find_snapshot(lake)
             documents = current(lake, "corpus", "documents")
             shards = current_shards(lake, domains, documents)
-            raw = {source.id: find_current(lake, "raw", source.id) for source in sources}
             pinned, reused = build_snapshot(
                 lake,
                 tokenizer=current(lake, "tokenizer", tokenizer_of(form).name),
                 shards=shards,
                 documents=documents,
-                revisions={name: dataset.digest for name, dataset in raw.items() if dataset is not None},
+                revisions=revisions_of(documents, lake, (source.id for source in sources)),
             )
         counts = [
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -10,10 +10,11 @@ from typing import Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from medpipe.lake.dataset import Dataset, current
+from medpipe.lake.dataset import Dataset, current, find_current, named_dataset
 from medpipe.lake.digest import digest_value
 from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake, safe_name
+from medpipe.lake.manifest import ManifestError
 from medpipe.lake.shared_files import refresh, share
 from medpipe.tokens.snapshot_names import name_snapshot, named
 
@@ -88,6 +89,30 @@ def current_shards(
         for domain in facts["content_digest"]
         if domain in domains
     }
+
+
+def revisions_of(documents: Dataset, lake: Lake, sources: Iterable[str]) -> dict[str, str]:
+    """The revision of each source that a corpus was made of, by source id.
+
+    Not the one that is current: meanwhile a person may have accepted another, or another run fetched one.
+
+    Args:
+        documents: `corpus/documents`.
+        lake: the lake.
+        sources: ids; one that nothing is known of is left out.
+    """
+    found = {}
+    for source in sources:
+        digest = documents.manifest.recipe.inputs.get(source)
+        try:
+            records = named_dataset(lake, "normalized", source, digest=digest) if digest else None
+        except ManifestError:
+            records = None
+        if records is not None:
+            found[source] = records.manifest.recipe.inputs["raw"]
+        elif (raw := find_current(lake, "raw", source)) is not None:
+            found[source] = raw.digest
+    return found
 
 
 def build_snapshot(

@@ -12,7 +12,7 @@ import orjson
 
 from medpipe.lake.files import fsync_path
 from medpipe.lake.layout import Lake, safe_name
-from medpipe.lake.shared_files import share
+from medpipe.lake.shared_files import refresh_file, share
 
 _MOST_A_DAY = 10_000
 
@@ -47,7 +47,11 @@ def name_snapshot(lake: Lake, digest: str, *, now: datetime | None = None) -> st
             continue
         fsync_path(path)
         fsync_path(folder)
-        share(lake, path, once=True)
+        if not share(lake, path, once=True):
+            # Another machine has given the name to a snapshot of its own meanwhile.
+            refresh_file(lake, path)
+            if orjson.loads(path.read_bytes()) != {"snapshot": digest}:
+                continue
         return path.stem
     raise RuntimeError(f"{folder} has {_MOST_A_DAY} names of one day; remove what nobody needs")
 

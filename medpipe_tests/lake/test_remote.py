@@ -25,10 +25,11 @@ from medpipe.lake.object_store import (
     object_store,
 )
 from medpipe.lake.remote import file_key
-from medpipe.lake.shared_files import change
+from medpipe.lake.shared_files import change, refresh
 from medpipe.lake.tombstones import read_tombstones, withdraw
 from medpipe.operate.doctor.examine import _of_lake
 from medpipe.settings import Settings
+from medpipe.tokens.snapshot_names import name_snapshot, snapshot_names
 from medpipe_tests.s3_server import BUCKET, SECRET_KEY, S3Server, s3_server
 
 pytestmark = pytest.mark.hub
@@ -211,6 +212,15 @@ def test_notes_of_machines_that_write_at_once_are_all_kept(machines: tuple[Lake,
     for lake, copy in zip(machines, path, strict=True):
         change(lake, copy, lambda seen: seen)
         assert copy.read_text().split() == ["[", *[f"{n}," for n in range(7)], "7", "]"]
+
+
+def test_two_machines_never_give_one_name_to_two_snapshots(machines: tuple[Lake, Lake]) -> None:
+    """Each has looked at the store before the other one wrote."""
+    names = [name_snapshot(lake, letter * 32) for lake, letter in zip(machines, "ab", strict=True)]
+    assert len(set(names)) == 2
+    for lake in machines:
+        refresh(lake, "snapshots")
+        assert snapshot_names(lake) == {letter * 32: name for letter, name in zip("ab", names, strict=True)}
 
 
 def test_a_conditional_write_is_refused_once_the_object_changed(machines: tuple[Lake, Lake]) -> None:
