@@ -17,11 +17,12 @@ from medpipe.asset_metadata import (
 )
 from medpipe.catalog.source import Source
 from medpipe.curate.licences import LicencePurpose
+from medpipe.lake.layout import open_lake
 from medpipe.pretrain.checks import CHECKPOINTS_INTACT, RESUME_IS_EXACT
 from medpipe.pretrain.configured import chosen_settings, configured_plan, permitted_plans
 from medpipe.pretrain.plan_parts import STAGES
 from medpipe.run_form import ALL_SOURCES, RunForm
-from medpipe.settings import Settings
+from medpipe.settings import NEWEST_SNAPSHOT, Settings
 from medpipe.tokens.checks import DATA_INTACT
 
 DATA_GROUPS = (RAW_GROUP, NORMALIZED_GROUP, CORPUS_GROUP, TOKENS_GROUP)
@@ -32,6 +33,8 @@ ON_REQUEST = (DATA_INTACT, CHECKPOINTS_INTACT, RESUME_IS_EXACT)
 
 REFRESH, PRETRAIN, FULL, VERIFY = "refresh_corpus", "pretrain_curriculum", "full_pipeline", "verify"
 """Names of the jobs."""
+
+_MOST_SNAPSHOTS_NAMED = 10
 
 _RETRY_CRASHED_RUNS = {
     "dagster/max_retries": "3",
@@ -63,10 +66,10 @@ def build_jobs(settings: Settings, sources: Sequence[Source]) -> list[Any]:
         dg.define_asset_job(
             PRETRAIN,
             selection=dg.AssetSelection.groups(*TRAINING_GROUPS) - on_request,
-            description="The four stages on the newest corpus snapshot, then the evaluation; a finished "
-            "stage is reused, a stopped one resumes.",
+            description="The four stages on the newest corpus snapshot or one that the form names, then the "
+            "evaluation; a finished stage is reused, a stopped one resumes.",
             tags=_RETRY_CRASHED_RUNS,
-            config=_form(settings, **{name: fields[name] for name in ("plan", "token_budget", "start_from")}),
+            config=_form(settings, **_training_fields(fields), snapshot=_snapshot_field(settings)),
         ),
         dg.define_asset_job(
             FULL,
@@ -84,6 +87,25 @@ def build_jobs(settings: Settings, sources: Sequence[Source]) -> list[Any]:
             config=_verify_form(settings, fields["plan"]),
         ),
     ]
+
+
+def _training_fields(fields: dict[str, dg.Field]) -> dict[str, dg.Field]:
+    return {name: fields[name] for name in ("plan", "token_budget", "start_from")}
+
+
+def _snapshot_field(settings: Settings) -> dg.Field:
+    """Names a snapshot as a text: each refresh makes a new one, which a list of choices would not have."""
+    from medpipe.tokens.snapshot_names import newest_names
+
+    description = RunForm.model_fields["snapshot"].description or ""
+    if names := newest_names(open_lake(settings), most=_MOST_SNAPSHOTS_NAMED):
+        description += f" The newest when the graph was loaded: {', '.join(names)}."
+    return dg.Field(
+        dg.Noneable(str),
+        default_value=None if settings.snapshot == NEWEST_SNAPSHOT else settings.snapshot,
+        is_required=False,
+        description=description,
+    )
 
 
 def _form_fields(settings: Settings, sources: Sequence[Source]) -> dict[str, dg.Field]:
@@ -213,6 +235,12 @@ def _refuse_what_cannot_run(settings: Settings, form: dict[str, Any]) -> None:
     """Reads the plan as the form makes it, so that a mistake is told before anything starts.
 
     Raises:
-        ValueError: the plan or the budget cannot be used; says why and what to do.
+        ValueError: the plan, the budget or the snapshot cannot be used; says why and what to do.
     """
-    configured_plan(chosen_settings(RunForm(**form), settings))
+    chosen = chosen_settings(RunForm(**form), settings)
+    configured_plan(chosen)
+    if form.get("snapshot") is not None:
+        # Imported here: only a form that names a snapshot needs it.
+        from medpipe.tokens.snapshot import read_snapshot
+
+        read_snapshot(open_lake(settings), chosen.snapshot)

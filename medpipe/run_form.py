@@ -30,6 +30,11 @@ class RunForm(dg.ConfigurableResource[None]):
         description="Earlier run whose stable checkpoint the plan goes on from with the newest data: the "
         "name of a curriculum, or `name/<folder of its stable stage>`. MEDPIPE_START_FROM if left out.",
     )
+    snapshot: str | None = Field(
+        default=None,
+        description="Corpus snapshot to train on: a day's name such as `2026-11-22`, the beginning of a "
+        "digest, or `current` for the newest. The first stage pins it. MEDPIPE_SNAPSHOT if left out.",
+    )
     sources: list[str] = Field(
         default=[],
         description="Sources whose newest revision is asked of the hub: ids, or `all`. The others keep the "

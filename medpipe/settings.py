@@ -11,6 +11,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+NEWEST_SNAPSHOT = "current"
+"""The name that stands for the newest corpus snapshot."""
+
 
 class SettingsError(ValueError):
     """A setting names something that is not there; the message says which variable and the fix."""
@@ -166,7 +169,7 @@ class Settings(_Variables):
     start_from: str | None = None
     """Earlier run that the plan goes on from with the newest data, instead of starting over: the name of a
     curriculum, or `name/<folder of its stable stage>`."""
-    snapshot: str = "current"
+    snapshot: str = NEWEST_SNAPSHOT
     """Corpus snapshot that a curriculum pins when its first stage begins: a day's name or the beginning of a
     digest, as `medpipe snapshots list` shows them; the newest one if unset."""
     token_budget: int | None = Field(default=None, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,19 @@ import dagster as dg
 import pytest
 from dagster._core.snap import JobSnap
 from dagster_graphql.schema.run_config import default_values_yaml_from_type_snap
+from dagster_shared.yaml_utils import load_run_config_yaml
 from yaml import safe_load
 
 from medpipe.automation import FULL, PRETRAIN, REFRESH, VERIFY
 from medpipe.graph import build_definitions
+from medpipe.lake.digest import digest_value
+from medpipe.lake.files import write_json_atomically
+from medpipe.lake.layout import Lake, open_lake
+from medpipe.pretrain.configured import chosen_settings
+from medpipe.run_form import RunForm
 from medpipe.settings import Settings
+from medpipe.tokens.snapshot import CorpusSnapshot
+from medpipe.tokens.snapshot_names import name_snapshot
 
 JOBS = (REFRESH, PRETRAIN, FULL, VERIFY)
 
@@ -128,6 +137,49 @@ def _errors(definitions: dg.Definitions, job: str, chosen: dict[str, Any]) -> li
 def test_a_budget_that_cannot_be_is_refused_before_anything_starts(definitions: dg.Definitions) -> None:
     with pytest.raises(ValueError, match="give at least"):
         mapped(definitions, FULL, token_budget=10)
+
+
+def test_a_snapshot_is_offered_and_an_unknown_one_refused_before_anything_starts(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    lake = open_lake(settings)
+    stored = make_snapshot(lake)
+    name_snapshot(lake, "f" * 32, now=datetime(2026, 11, 22, tzinfo=UTC))
+    for _ in range(2):
+        assert name_snapshot(lake, stored, now=datetime(2026, 11, 23, tzinfo=UTC)) == "2026-11-23"
+    definitions = build_definitions(settings)
+    _, root = root_type(definitions, PRETRAIN)
+    (field,) = [each for each in root.fields if each.name == "snapshot"]
+    assert "loaded: 2026-11-23, 2026-11-22." in str(field.description)
+    for name in ("2026-11-23", stored[:8], "current"):
+        form = mapped(definitions, PRETRAIN, snapshot=name)["resources"]["form"]["config"]
+        assert form["snapshot"] == name
+        assert chosen_settings(RunForm(**form), settings).snapshot == name
+    for wrong in ("1999-01-01", "../current", "*", ""):
+        with pytest.raises(ValueError, match=r"no snapshot|cannot name a folder"):
+            mapped(definitions, PRETRAIN, snapshot=wrong)
+    with pytest.raises(ValueError, match=r"no snapshot '1999.*newest are 2026-11-23, 2026-11-22;"):
+        mapped(definitions, PRETRAIN, snapshot="1999-01-01")
+    older = build_definitions(settings.model_copy(update={"snapshot": "2026-11-22"}))
+    schema, root = root_type(older, PRETRAIN)
+    shown = default_values_yaml_from_type_snap(schema, root)
+    assert load_run_config_yaml(shown)["snapshot"] == "2026-11-22", "a text, no date"
+
+
+def make_snapshot(lake: Lake) -> str:
+    content = {
+        "tokenizer": {"name": "small", "digest": "a" * 32},
+        "shards": [],
+        "documents": "b" * 32,
+        "revisions": {},
+    }
+    snapshot = CorpusSnapshot.model_validate({"name": digest_value(content), **content})
+    lake.snapshots.mkdir(parents=True)
+    for name, stored in (
+        (snapshot.name, snapshot.model_dump(mode="json")),
+        ("current", {"name": snapshot.name}),
+    ):
+        write_json_atomically(lake.snapshots / f"{name}.json", stored)
+    return snapshot.name
 
 
 def test_a_plan_in_the_home_s_folder_is_offered(tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ class Choices(Protocol):
     def start_from(self) -> str | None:
         """Earlier run to go on from."""
 
+    @property
+    def snapshot(self) -> str | None:
+        """Corpus snapshot to train on."""
+
 
 def chosen_settings(choices: Choices, settings: Settings) -> Settings:
     """The settings with what a run chooses in their place.
@@ -61,6 +65,7 @@ def chosen_settings(choices: Choices, settings: Settings) -> Settings:
         "plan": None if choices.plan is None else permitted_plan(choices.plan, settings),
         "token_budget": choices.token_budget,
         "start_from": choices.start_from,
+        "snapshot": choices.snapshot,
     }
     return settings.model_copy(update={name: value for name, value in chosen.items() if value is not None})
 

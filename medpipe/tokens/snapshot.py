@@ -16,11 +16,12 @@ from medpipe.lake.files import write_json_atomically
 from medpipe.lake.layout import Lake, safe_name
 from medpipe.lake.manifest import ManifestError
 from medpipe.lake.shared_files import refresh, share
-from medpipe.tokens.snapshot_names import name_snapshot, named
+from medpipe.settings import NEWEST_SNAPSHOT
+from medpipe.tokens.snapshot_names import name_snapshot, named, newest_names
 
 FOLDER = "snapshots"
-CURRENT = "current"
-"""The name that stands for the newest snapshot."""
+CURRENT = NEWEST_SNAPSHOT
+_MOST_NAMED = 10
 
 
 class SnapshotError(ValueError):
@@ -198,6 +199,16 @@ def _completed(lake: Lake, start: str) -> str:
     return found[0] if found else start
 
 
+def _not_there(lake: Lake, name: str) -> str:
+    what = "no snapshot yet" if name == CURRENT else f"no snapshot '{name}'"
+    known = newest_names(lake, most=_MOST_NAMED)
+    named_here = f"; the newest are {', '.join(known)}" if known else ""
+    return (
+        f"{what} in {lake.snapshots}{named_here}; materialise the asset snapshot, or give a name that "
+        "`medpipe snapshots list` shows"
+    )
+
+
 def list_snapshots(lake: Lake) -> list[tuple[CorpusSnapshot, datetime]]:
     """All stored snapshots and when each was first stored, newest first.
 
@@ -236,10 +247,7 @@ def read_snapshot(lake: Lake, name: str = CURRENT) -> CorpusSnapshot:
             name = named(lake, name) or _completed(lake, name)
         return CorpusSnapshot.model_validate(orjson.loads(_path(lake, name).read_bytes()))
     except FileNotFoundError:
-        what = "no snapshot yet" if name == CURRENT else f"no snapshot '{name}'"
-        raise SnapshotError(
-            f"{what} in {lake.snapshots}; materialise the asset snapshot, or give the name of a file there"
-        ) from None
+        raise SnapshotError(_not_there(lake, name)) from None
     except (orjson.JSONDecodeError, ValidationError, KeyError, TypeError) as error:
         raise SnapshotError(
             f"snapshot '{name}' in {lake.snapshots} cannot be read ({error}); "

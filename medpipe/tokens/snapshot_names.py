@@ -67,6 +67,17 @@ def snapshot_names(lake: Lake) -> dict[str, str]:
     return found
 
 
+def newest_names(lake: Lake, *, most: int) -> list[str]:
+    """The last so many names that snapshots were given, the newest first, as far as they are known here."""
+
+    def place(name: str) -> tuple[str, int]:
+        day, _, number = name.partition(".")
+        return day, int(number) if number.isdigit() else 1
+
+    names = [path.stem for path in _folder(lake).glob("*.json")]
+    return sorted(names, key=place, reverse=True)[:most]
+
+
 def named(lake: Lake, name: str) -> str | None:
     """The digest of the snapshot that has a name; None if there is none.
 
