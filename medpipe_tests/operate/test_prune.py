@@ -222,6 +222,43 @@ def test_a_snapshot_that_somebody_will_train_on_stays(world: World) -> None:
         instance.delete_run(run.run_id)
 
 
+def test_a_checkpoint_on_the_way_that_somebody_goes_on_from_stays(world: World) -> None:
+    def doomed() -> set[str]:
+        plan = plan_lake(world.settings, LIMITS)
+        return {each.name.rpartition("/")[2] for each in plan.doomed if each.kind == "checkpoint"}
+
+    checkpoint = world.finished / "checkpoints" / "00000010"
+    assert doomed() == {checkpoint.name}
+    # By a plan that was not run yet.
+    plan = world.settings.home / "plans" / "branch.yaml"
+    plan.parent.mkdir()
+    plan.write_text(f"start_from: {{checkpoint: {checkpoint}}}\n")
+    assert doomed() == set()
+    plan.write_text("start_from: {checkpoint: [\n")
+    with pytest.raises(ValueError, match=r"branch\.yaml"):
+        doomed()
+    plan.unlink()
+    # By a run that began before the lake was moved.
+    stage = world.unfinished / "stage.json"
+    before = stage.read_bytes()
+    begun = {"checkpoint": "/moved/since/00000010", "content": checkpoint_digest(checkpoint)}
+    write_json_atomically(stage, {**json.loads(before), "start_from": begun})
+    assert doomed() == set()
+    stage.write_bytes(before)
+
+
+def test_what_nobody_can_say_is_needed_is_put_back(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+
+    def unreadable() -> bool:
+        raise OSError("HEAD cannot be read")
+
+    with pytest.raises(OSError, match="HEAD cannot be read"):
+        remove_folder(folder, is_needed=unreadable)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
 def test_only_what_nobody_needs_goes(world: World) -> None:
     home = world.settings.home
     before = sorted(path for path in home.glob("lake/**/*") if path.is_file())

@@ -71,9 +71,10 @@ def _stage(process: psutil.Process) -> str:
 def _end(identity: ProcessIdentity) -> str | None:
     if not identity.is_running:
         return None
-    process = psutil.Process(identity.pid)
-    process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(psutil.TimeoutExpired):
+    # It may end by itself in this moment.
+    with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
+        process = psutil.Process(identity.pid)
+        process.send_signal(signal.SIGTERM)
         process.wait(SAVE_SECONDS)
     if identity.is_running:
         return f"it still works {SAVE_SECONDS:.0f} s after SIGTERM; look again later, or end it with SIGKILL"

@@ -13,6 +13,8 @@ import orjson
 from medpipe.lake.layout import HEAD, Lake
 from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
 from medpipe.operate.doctor.lake import dataset_folders
+from medpipe.pretrain.configured import permitted_plans
+from medpipe.pretrain.plan import plan_values
 from medpipe.pretrain.run_folder import RESULT, STAGE
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import CorpusSnapshot, find_snapshot, list_snapshots
@@ -201,38 +203,56 @@ def _need(walk: _Walk, folder: Path) -> None:
             waiting += [found for word in digest.split("/") for found in walk.by_digest.get(word, ())]
 
 
-def needed_checkpoints(lake: Lake, folder: Path, *, keep: int, models: Registered) -> set[Path]:
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """Checkpoints on the way that another curriculum began with, or that a plan says to begin with."""
+
+    digests: frozenset[str]
+    paths: frozenset[Path]
+
+
+def begun_with(lake: Lake, settings: Settings) -> Begun:
+    """Reads the runs of the lake and the plans of the installation.
+
+    Runs are asked for the digest and not for the path: the lake may lie elsewhere by now.
+
+    Raises:
+        ValueError: a plan cannot be read.
+    """
+    stages = [_read(path) for path in (lake.root / "runs").glob(f"*/*/{STAGE}")]
+    digests = {str((stage.get("start_from") or {}).get("content", "")) for stage in stages}
+    plans = [plan_values(each) for each in permitted_plans(settings).values()]
+    starts = [plan.get("start_from") for plan in plans if isinstance(plan, dict)]
+    paths = {
+        (Path.cwd() / Path(str(start["checkpoint"])).expanduser()).resolve()
+        for start in starts
+        if isinstance(start, dict) and start.get("checkpoint")
+    }
+    return Begun(digests=frozenset(digests - {""}), paths=frozenset(paths))
+
+
+def needed_checkpoints(folder: Path, *, keep: int, models: Registered, begun: Begun) -> set[Path]:
     """Checkpoints of a finished run that stay; all of an unfinished one do.
 
     Args:
-        lake: the lake.
         folder: the run folder.
         keep: the newest so many.
         models: of the registry.
+        begun: what other curricula begin with.
     """
     present = sorted(path for path in (folder / "checkpoints").glob("*") if path.name.isdigit())
     if not (folder / RESULT).is_file():
         return set(present)
     result = _read(folder / RESULT)
     steps = {int(result.get("best_step") or -1), int(Path(str(result["checkpoint"])).name)}
-    begun_with = _begun_with(lake)
+    digests = models.checkpoints | begun.digests
     return {
         path
         for number, path in enumerate(reversed(present))
         if number < keep
         or int(path.name) in steps
-        or path.resolve() in begun_with
+        or path.resolve() in begun.paths
         or not (path / MANIFEST).is_file()
-        or read_manifest(path).digest in models.checkpoints
+        or read_manifest(path).digest in digests
         or any(path.as_posix() in place for place in models.places)
     }
-
-
-def _begun_with(lake: Lake) -> set[Path]:
-    """Checkpoints that another curriculum began with."""
-    found = set()
-    for path in (lake.root / "runs").glob(f"*/*/{STAGE}"):
-        start = _read(path).get("start_from") or {}
-        if "checkpoint" in start:
-            found.add((lake.root / str(start["checkpoint"])).resolve())
-    return found

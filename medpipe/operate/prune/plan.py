@@ -15,8 +15,10 @@ from medpipe.lake.files import temporary_sibling
 from medpipe.lake.layout import HEAD, Lake, open_lake
 from medpipe.lake.manifest import MANIFEST
 from medpipe.operate.prune.needed import (
+    Begun,
     Registered,
     asked_for,
+    begun_with,
     kept_snapshots,
     needed_checkpoints,
     needed_datasets,
@@ -102,7 +104,7 @@ def plan_lake(settings: Settings, limits: Limits, *, run_configs: Iterable[objec
     found = [
         *_snapshots(lake, limits, needed),
         *_datasets(lake, limits, needed),
-        *_checkpoints(lake, limits, models),
+        *_checkpoints(lake, limits, models, begun_with(lake, settings)),
     ]
     return PrunePlan(doomed=tuple(with_bytes(found)), refused=())
 
@@ -137,8 +139,13 @@ def remove_folder(folder: Path, *, is_needed: Callable[[], bool] = lambda: False
         folder.rename(gone)
     except FileNotFoundError:
         return False
-    if is_needed():
-        gone.rename(folder)
+    stays = True
+    try:
+        stays = is_needed()
+    finally:
+        if stays:  # also where nobody could say
+            gone.rename(folder)
+    if stays:
         return False
     if gone.is_dir():
         shutil.rmtree(gone)
@@ -194,10 +201,10 @@ def _idle_hours(folder: Path) -> float:
     return (time.time() - max(times)) / 3600
 
 
-def _checkpoints(lake: Lake, limits: Limits, models: Registered) -> Iterable[Doomed]:
+def _checkpoints(lake: Lake, limits: Limits, models: Registered, begun: Begun) -> Iterable[Doomed]:
     for stage in sorted((lake.root / "runs").glob(f"*/*/{STAGE}")):
         folder = stage.parent
-        stay = needed_checkpoints(lake, folder, keep=limits.checkpoints, models=models)
+        stay = needed_checkpoints(folder, keep=limits.checkpoints, models=models, begun=begun)
         for path in sorted((folder / "checkpoints").glob("*")):
             if path.name.isdigit() and path not in stay:
                 yield Doomed(
