@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from medpipe.asset_metadata import CORPUS_GROUP, NORMALIZED_GROUP, RAW_GROUP, TOKENS_GROUP
+from medpipe.tokens.asset_snapshot import SNAPSHOT_KEY
 from medpipe.tokens.checks import DATA_INTACT
 
 DATA_GROUPS = (RAW_GROUP, NORMALIZED_GROUP, CORPUS_GROUP, TOKENS_GROUP)
@@ -50,10 +51,16 @@ def keys_behind(source_ids: Iterable[str], graph: dg.AssetGraph) -> list[dg.Asse
 
 
 def refresh_at_work(instance: dg.DagsterInstance, graph: dg.AssetGraph) -> str | None:
-    """Id of a run that has not ended and makes data of the corpus; None if there is none."""
+    """Id of a run that has not ended and makes data of the corpus; None if there is none.
+
+    A run that has made its snapshot is through with that: what it trains then may take days.
+    """
     data = data_keys(graph)
     whole = {"automatic_refresh", "refresh_corpus", "full_pipeline"}
+    newest = instance.get_latest_materialization_event(SNAPSHOT_KEY)
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
+        if newest is not None and newest.run_id == run.run_id:
+            continue
         if run.asset_selection & data if run.asset_selection else run.job_name in whole:
             return run.run_id
     return None
