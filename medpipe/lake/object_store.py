@@ -10,11 +10,13 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 _NOT_THERE = {"404", "NoSuchKey", "NotFound"}
+_READ_TRIES = 3
 _CONDITION_FAILED = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
 
 
@@ -51,16 +53,16 @@ class ObjectStore:
         if parts.scheme != "s3" or not parts.netloc or parts.query or "@" in parts.netloc:
             raise StoreError(f"{parts.scheme}://… is no store; write s3://bucket/prefix, without credentials")
         self.url = f"s3://{parts.netloc}/{prefix}".rstrip("/")
+        if find_spec("boto3") is None:
+            raise StoreError(f"{self.url} needs boto3: pip install 'medpipe[s3]'")
         self._bucket = parts.netloc
         self._prefix = f"{prefix}/" if prefix else ""
 
     @functools.cached_property
     def _client(self) -> Any:
-        try:
-            from boto3.session import Session
-            from botocore.config import Config
-        except ModuleNotFoundError:
-            raise StoreError(f"{self.url} needs boto3: pip install 'medpipe[s3]'") from None
+        from boto3.session import Session
+        from botocore.config import Config
+
         retries = {"mode": "standard", "total_max_attempts": 5}
         return Session().client("s3", config=Config(retries=retries, connect_timeout=10, read_timeout=60))
 
@@ -91,14 +93,22 @@ class ObjectStore:
         Raises:
             StoreError: the store cannot be reached, or refuses.
         """
+        from botocore.exceptions import IncompleteReadError, ResponseStreamingError
+
         with self._talking(key):
-            try:
-                found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-                return found["Body"].read(), str(found["ETag"])
-            except self._client.exceptions.ClientError as error:
-                if error.response["Error"]["Code"] in _NOT_THERE and not _is_bucket(error):
-                    return None
-                raise
+            for tries_left in reversed(range(_READ_TRIES)):
+                try:
+                    found = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+                    return found["Body"].read(), str(found["ETag"])
+                except self._client.exceptions.ClientError as error:
+                    if error.response["Error"]["Code"] in _NOT_THERE and not _is_bucket(error):
+                        return None
+                    raise
+                except (IncompleteReadError, ResponseStreamingError):
+                    # boto3 tries a request again, but not the body of its answer.
+                    if not tries_left:
+                        raise
+        raise AssertionError("the last try returns or raises")
 
     def put(self, key: str, data: bytes, *, if_match: str | None = None, create_only: bool = False) -> str:
         """Writes an object at once and returns its entity tag.

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
@@ -265,6 +266,43 @@ def test_a_store_that_cannot_be_used_is_named_and_nothing_is_taken_for_absent(
         with pytest.raises(StoreError, match="s3://bucket/prefix") as told:
             ObjectStore(wrong)
         assert "secret" not in str(told.value)
+
+
+def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(StoreError, match=r"s3://b/x needs boto3: pip install 'medpipe\[s3\]'"):
+        ObjectStore("s3://b/x").get("y")
+
+
+@pytest.mark.parametrize("cuts", [2, 3])
+def test_an_answer_that_is_cut_off_is_asked_for_again(cuts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Cutting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.send_header("ETag", '"1"')
+            self.end_headers()
+            self.wfile.write(b"0123456789"[: 5 if len(asked) <= cuts else 10])
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cutting) as cutting:
+        threading.Thread(target=cutting.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{cutting.server_port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "any")
+        store = ObjectStore(f"s3://{BUCKET}/x")
+        if cuts == 2:
+            assert store.get("HEAD") == (b"0123456789", '"1"')
+        else:
+            with pytest.raises(StoreError, match=rf"s3://{BUCKET}/x/HEAD cannot be reached"):
+                store.get("HEAD")
+        cutting.shutdown()
+    assert len(asked) == 3
 
 
 def test_a_manifest_that_would_lead_out_of_its_folder_is_refused(machines: tuple[Lake, Lake]) -> None:
