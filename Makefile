@@ -7,13 +7,14 @@ WORKERS ?= 3
 MEGABYTES ?= 100
 GROWTH_MEGABYTES ?= 60
 BENCH_FOLDER ?= build/bench
+HOME_OF_PICTURES ?= /srv/medpipe
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 # DeepSpeed: pure Python, nothing compiled while it is installed.
 export DS_BUILD_OPS := 0
 
-.PHONY: help demo dev test test-quick bench lint check install clean
+.PHONY: help demo dev pictures test test-quick bench lint check install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,8 +33,11 @@ install: $(STAMP) ## create .venv with the pinned dependencies
 demo: $(STAMP) ## run the main job on the sample corpus that ships in the package
 	@$(BIN)/medpipe demo
 
-dev: $(STAMP) ## Dagster, its daemon and MLflow on loopback, one log, until Ctrl-C
-	@$(BIN)/medpipe dev
+dev: $(STAMP) ## Dagster, its daemon and MLflow on loopback, one log, until Ctrl-C (SAMPLE=1: sample corpus)
+	@$(BIN)/medpipe dev $(if $(SAMPLE),--sample)
+
+pictures: $(STAMP) ## take the pictures of docs/walkthrough.md anew (chromium; HOME_OF_PICTURES must not exist)
+	@$(BIN)/python docs/take_pictures.py --home $(HOME_OF_PICTURES)
 
 test: $(STAMP) ## all tests (at most 30 minutes on two cores)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

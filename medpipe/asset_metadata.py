@@ -47,7 +47,10 @@ NO_LICENCE = "not-stated"
 """Tag of what no licence is known of."""
 MOST_PICTURE_BYTES = 60_000
 """Every event with a picture is read and sent whole by the UI, so pictures are kept small."""
-_PICTURE_COLOURS = 64
+MOST_PICTURE_WIDTH = 1_080
+"""Pixels that Dagster's dialog has room for in a window of 1,400."""
+_PICTURE_COLOURS = (256, 128, 64)
+"""The first that makes a picture small enough: with few, rare ones are lost, such as a colour bar's ends."""
 
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONG_NUMBER = re.compile(r"\d{7,}")
@@ -197,20 +200,41 @@ def _plain(value: Any) -> Any:
 
 
 def picture(png: bytes, *, caption: str) -> dg.MetadataValue[Any]:
-    """A PNG shown inline; one that is large for the event log is reduced to few colours."""
+    """A PNG shown inline: as wide as Dagster's dialog at most, of few colours if large for the event log."""
+    png = _as_wide_as_a_dialog(png)
     if len(png) > MOST_PICTURE_BYTES:
         png = _with_few_colours(png)
     return dg.MetadataValue.md(f"![{caption}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _as_wide_as_a_dialog(png: bytes) -> bytes:
+    # Dagster shows a picture pixel by pixel and hides what is wider than its dialog.
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        if image.width <= MOST_PICTURE_WIDTH:
+            return png
+        height = round(image.height * MOST_PICTURE_WIDTH / image.width)
+        buffer = io.BytesIO()
+        shrunk = image.convert("RGB").resize((MOST_PICTURE_WIDTH, height), Image.Resampling.LANCZOS)
+        shrunk.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
 
 
 def _with_few_colours(png: bytes) -> bytes:
     # Imported here: only what draws needs it.
     from PIL import Image
 
-    buffer = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGB").quantize(_PICTURE_COLOURS).save(buffer, format="png", optimize=True)
-    return min(png, buffer.getvalue(), key=len)
+        colourful = image.convert("RGB")
+    for colours in _PICTURE_COLOURS:
+        buffer = io.BytesIO()
+        few = colourful.quantize(colours, dither=Image.Dither.NONE)
+        few.save(buffer, format="png", optimize=True)
+        png = min(png, buffer.getvalue(), key=len)
+        if len(png) <= MOST_PICTURE_BYTES:
+            break
+    return png
 
 
 def dataset_metadata(dataset: Dataset, *, reused: bool) -> dict[str, Any]:
