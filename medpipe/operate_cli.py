@@ -111,7 +111,7 @@ def serve(
     """Start everything behind one reverse proxy with a password (MEDPIPE_SERVE_PASSWORD), until Ctrl-C."""
     from medpipe.operate.dev import serve_until_stopped
     from medpipe.operate.proxy import Door, check_door, find_caddy, places_behind, proxy_server
-    from medpipe.operate.servers import LOOPBACK, require_free
+    from medpipe.operate.servers import LOOPBACK, is_own_store, require_free
 
     settings = Settings()
     # Neither the servers nor what they start has any use for it.
@@ -128,7 +128,8 @@ def serve(
     caddy = find_caddy()
     require_free(port, "--port", host=LOOPBACK if door.is_loopback else host)
     places = places_behind(door, dagster_port=dagster_port, mlflow_port=mlflow_port)
-    state = settings.home / "proxy"
+    state, has_mlflow = settings.home / "proxy", is_own_store(settings)
+    mlflow_url = f"{door.url}{places.mlflow_prefix}" if has_mlflow else settings.mlflow_ui_url
     if not door.is_loopback and not door.url.startswith("https"):
         typer.echo(
             "medpipe: the password goes over the network as it is; use --tls, or TLS of your own", err=True
@@ -136,6 +137,8 @@ def serve(
     serve_until_stopped(
         settings,
         places,
-        more=lambda folder: [proxy_server(door, places, folder=folder, state=state, caddy=caddy)],
-        urls=[f"{door.url}{places.dagster_prefix}", f"{door.url}{places.mlflow_prefix}"],
+        more=lambda folder: [
+            proxy_server(door, places, folder=folder, state=state, caddy=caddy, has_mlflow=has_mlflow)
+        ],
+        urls=[f"{door.url}{places.dagster_prefix}", mlflow_url],
     )

@@ -135,14 +135,30 @@ def hash_password(caddy: str, password: str) -> str:
     return made.stdout.strip().splitlines()[-1]
 
 
-def caddyfile(door: Door, places: Places, *, password_hash: str | None) -> str:
+def _mlflow_behind(places: Places) -> str:
+    """What of the Caddyfile leads to MLflow's UI."""
+    return f"""		redir {MLFLOW_PREFIX} {MLFLOW_PREFIX}/
+		handle {MLFLOW_PREFIX}/* {{
+			reverse_proxy {LOOPBACK}:{places.mlflow_port} {{
+				# MLflow answers to its own address only; whose page asks has been looked at above.
+				header_up Host {{upstream_hostport}}
+				header_up -Origin
+				header_up -Authorization
+			}}
+		}}
+"""
+
+
+def caddyfile(door: Door, places: Places, *, password_hash: str | None, has_mlflow: bool = True) -> str:
     """The text of the Caddyfile.
 
     Args:
         door: where people come in.
         places: of the servers behind it.
         password_hash: of `hash_password`; None where no password is asked for.
+        has_mlflow: MLflow's UI is ours; where it is not, somebody else may be at its port.
     """
+    mlflow = _mlflow_behind(places) if has_mlflow else ""
     address = f"http://:{door.port}"
     if door.tls != "off":
         address = ", ".join(f"https://{name}:{door.port}" for name in door.hosts)
@@ -217,27 +233,20 @@ def caddyfile(door: Door, places: Places, *, password_hash: str | None) -> str:
 		respond @graphql_form "GraphQL is taken as application/json only" 415
 
 		redir / {DAGSTER_PREFIX}/
-		redir {MLFLOW_PREFIX} {MLFLOW_PREFIX}/
 		handle {DAGSTER_PREFIX}* {{
 			reverse_proxy {LOOPBACK}:{places.dagster_port} {{
 				header_up -Authorization
 			}}
 		}}
-		handle {MLFLOW_PREFIX}/* {{
-			reverse_proxy {LOOPBACK}:{places.mlflow_port} {{
-				# MLflow answers to its own address only; whose page asks has been looked at above.
-				header_up Host {{upstream_hostport}}
-				header_up -Origin
-				header_up -Authorization
-			}}
-		}}
-		respond "not found" 404
+{mlflow}		respond "not found" 404
 	}}
 }}
 """
 
 
-def proxy_server(door: Door, places: Places, *, folder: Path, state: Path, caddy: str) -> ServerSpec:
+def proxy_server(
+    door: Door, places: Places, *, folder: Path, state: Path, caddy: str, has_mlflow: bool = True
+) -> ServerSpec:
     """The proxy as a server, its configuration written into a folder that nobody else may enter.
 
     Args:
@@ -246,11 +255,13 @@ def proxy_server(door: Door, places: Places, *, folder: Path, state: Path, caddy
         folder: takes the configuration.
         state: keeps certificates.
         caddy: path of the binary.
+        has_mlflow: see `caddyfile`.
     """
     password = door.password.get_secret_value() if door.password else None
     hashed = hash_password(caddy, password) if password else None
     path = folder / "Caddyfile"
-    write_bytes_atomically(path, caddyfile(door, places, password_hash=hashed).encode())
+    text = caddyfile(door, places, password_hash=hashed, has_mlflow=has_mlflow)
+    write_bytes_atomically(path, text.encode())
     path.chmod(0o600)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     return ServerSpec(

@@ -241,13 +241,16 @@ def test_the_password_is_nowhere(served: Served) -> None:
 
 
 @needs_caddy
-@pytest.mark.parametrize("tls", ["off", "internal", "auto"])
-def test_caddy_takes_the_configuration(tls: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tls", "has_mlflow"), [("off", True), ("internal", True), ("auto", False)])
+def test_caddy_takes_the_configuration(tls: str, has_mlflow: bool, tmp_path: Path) -> None:
     caddy = str(shutil.which("caddy"))
     door = Door(host="0.0.0.0", port=8443, public_url="https://corpus.example", tls=tls)
     hashed = hash_password(caddy, PASSWORD)
     assert PASSWORD not in hashed
-    text = caddyfile(door, places_behind(door, dagster_port=3000, mlflow_port=5000), password_hash=hashed)
+    places = places_behind(door, dagster_port=3000, mlflow_port=5000)
+    text = caddyfile(door, places, password_hash=hashed, has_mlflow=has_mlflow)
+    # Where a server elsewhere has the runs, nothing of ours is at the port: somebody else's may be.
+    assert ("127.0.0.1:5000" in text) is has_mlflow
     (tmp_path / "Caddyfile").write_text(text)
     command = [caddy, "validate", "--adapter", "caddyfile", "--config", str(tmp_path / "Caddyfile")]
     said = subprocess.run(
