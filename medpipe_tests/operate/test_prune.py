@@ -208,7 +208,10 @@ def test_a_snapshot_that_somebody_will_train_on_stays(world: World) -> None:
     assert doomed(world.settings, []) == {unneeded}
     assert doomed(world.settings.model_copy(update={"snapshot": unneeded[:8]}), []) == set()
     assert doomed(world.settings, [{"plan": "demo", "snapshot": day}]) == set()
-    form = {"resources": {"form": {"config": {"snapshot": day}}}, "ops": {"x": [{"snapshot": None}]}}
+    form = {
+        "resources": {"form": {"config": {"snapshot": day}}},
+        "ops": {"x": [{"snapshot": None}, {"snapshot": "../x"}]},
+    }
     assert doomed(world.settings, [form]) == set()
     with open_instance(world.settings) as instance:
         run = instance.create_run_for_job(
@@ -244,6 +247,9 @@ def test_a_checkpoint_on_the_way_that_somebody_goes_on_from_stays(world: World) 
     begun = {"checkpoint": "/moved/since/00000010", "content": checkpoint_digest(checkpoint)}
     write_json_atomically(stage, {**json.loads(before), "start_from": begun})
     assert doomed() == set()
+    stage.write_bytes(before[:20])
+    with pytest.raises(ValueError, match=r"stage\.json is no JSON object; nothing is pruned"):
+        doomed()
     stage.write_bytes(before)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,14 +11,14 @@ from typing import Any, TypeVar
 
 import orjson
 
-from medpipe.lake.layout import HEAD, Lake
+from medpipe.lake.layout import HEAD, Lake, UnsafePathError
 from medpipe.lake.manifest import MANIFEST, ManifestError, read_manifest
 from medpipe.operate.doctor.lake import dataset_folders
 from medpipe.pretrain.configured import permitted_plans
 from medpipe.pretrain.plan import plan_values
 from medpipe.pretrain.run_folder import RESULT, STAGE
 from medpipe.settings import Settings
-from medpipe.tokens.snapshot import CorpusSnapshot, find_snapshot, list_snapshots
+from medpipe.tokens.snapshot import CorpusSnapshot, SnapshotError, list_snapshots, read_snapshot
 from medpipe.tracking.checkpoints import CHECKPOINT_TAG
 from medpipe.tracking.store import client, talking_to
 
@@ -107,7 +108,12 @@ def asked_for(lake: Lake, *, setting: str, run_configs: Iterable[object]) -> set
         run_configs: of the runs of Dagster that have not ended; a form may name a snapshot.
     """
     said = {setting, *(name for config in run_configs for name in _named_snapshots(config))}
-    return {found.name for name in said if name and (found := find_snapshot(lake, name)) is not None}
+    found = set()
+    for name in said - {""}:
+        # Whoever asks for what cannot be is refused when the run begins.
+        with contextlib.suppress(SnapshotError, UnsafePathError):
+            found.add(read_snapshot(lake, name).name)
+    return found
 
 
 def _named_snapshots(config: object) -> Iterator[str]:
@@ -127,7 +133,10 @@ def _read(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is none; nothing may be deleted on the strength of half of what is known.
     """
-    content = orjson.loads(path.read_bytes())
+    try:
+        content = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        content = None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no JSON object; nothing is pruned before it is mended or removed")
     return content
