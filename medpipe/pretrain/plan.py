@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 _MAX_REPAIRS = 20
+_MEND = "mend that line or the one before it"
 
 
 def builtin_plans() -> dict[str, Path]:
@@ -86,7 +88,15 @@ def load_plan(name_or_path: str | Path) -> Plan:
     Raises:
         PlanError: the file is missing, is no YAML, or has mistakes; all of them are listed.
     """
-    return parse_plan(plan_values(name_or_path), origin=str(find_plan(name_or_path)))
+    path = find_plan(name_or_path)
+
+    def line(location: tuple[int | str, ...]) -> int:
+        # Imported and read again here: only a mistake needs it.
+        from medpipe.catalog.places import read_yaml
+
+        return read_yaml(path.read_text(encoding="utf-8")).line(location)
+
+    return parse_plan(plan_values(path), origin=str(path), line=line)
 
 
 def plan_values(name_or_path: str | Path) -> Any:
@@ -98,15 +108,26 @@ def plan_values(name_or_path: str | Path) -> Any:
     path = find_plan(name_or_path)
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - safe subclass
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise PlanError(str(path), [f"{place}no readable YAML: {error.problem}; {_MEND}"]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PlanError(str(path), [f"no readable YAML: {' '.join(str(error).split())}"]) from None
 
 
-def parse_plan(values: Any, *, origin: str) -> Plan:
+def parse_plan(
+    values: Any, *, origin: str, line: Callable[[tuple[int | str, ...]], int] | None = None
+) -> Plan:
     """Checks a plan given as plain values.
 
     A misspelt field is reported, then read under the name it most likely means, so that the mistakes
     behind it come to light in the same pass.
+
+    Args:
+        values: the fields.
+        origin: named in the error.
+        line: tells the line of a field in the file that the values are from; no lines are named if unset.
 
     Raises:
         PlanError: there are mistakes; all of them are listed.
@@ -126,10 +147,14 @@ def parse_plan(values: Any, *, origin: str) -> Plan:
             return plan
         unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
         if not unknown:
-            problems += [_describe(detail) for detail in details]
+            problems += [_placed(_describe(detail), detail, line) for detail in details]
             break
-        problems += [_rename(values, detail) for detail in unknown]
+        problems += [_placed(_rename(values, detail), detail, line) for detail in unknown]
     raise PlanError(origin, problems)
+
+
+def _placed(problem: str, detail: ErrorDetails, line: Callable[[tuple[int | str, ...]], int] | None) -> str:
+    return problem if line is None else f"line {line(detail['loc'])}: {problem}"
 
 
 def _describe(detail: ErrorDetails) -> str:

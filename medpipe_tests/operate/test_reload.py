@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from medpipe.lake.dataset import find_current
 from medpipe.lake.layout import Lake
+from medpipe.operate.dev import LOG
+from medpipe.pretrain.plan import builtin_plans
 from medpipe_tests.operate.conftest import free_port
 from medpipe_tests.operate.dev import RELOAD, ask, start_dev, status_of, stop_dev, wait_for, wait_until_served
 from medpipe_tests.operate.test_refresh import CATALOG, write_records
@@ -58,11 +61,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sources" / "notes" / "a.txt").write_text("患者今日体温正常，继续观察。\n明日复查血常规。\n")
     write_records(folder / "hub/nobody/web/a.jsonl", range(5))
     write_records(folder / "hub/nobody/guide/a.jsonl", range(1000, 1005))
+    # What the servers start with is broken: they start none the less.
+    (folder / "plan.yaml").write_text(plan_text().replace("stages:", "stages: ["))
     return folder
 
 
+def plan_text() -> str:
+    return builtin_plans()["tiny"].read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Served:
+    """`medpipe dev`, and what it said of the plan that it started with."""
+
+    url: str
+    told: str
+
+
 @pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
+def served(folder: Path) -> Iterator[Served]:
     home, dagster = folder / "home", free_port()
     process = start_dev(
         home,
@@ -70,13 +87,23 @@ def url(folder: Path) -> Iterator[str]:
         mlflow=free_port(),
         MEDPIPE_HUB=str(folder / "hub"),
         MEDPIPE_SOURCES=str(folder / "sources"),
+        MEDPIPE_PLAN=str(folder / "plan.yaml"),
     )
     try:
         address = f"http://127.0.0.1:{dagster}"
         wait_until_served(home, address, process)
-        yield address
+        told = trouble(address)
+        assert told["__typename"] == "PythonError"
+        (folder / "plan.yaml").write_text(plan_text())
+        ask(address, RELOAD, name=LOCATION)
+        yield Served(address, str(told))
     finally:
         stop_dev(process)
+
+
+@pytest.fixture(scope="module")
+def url(served: Served) -> str:
+    return served.url
 
 
 def assets(url: str) -> set[str]:
@@ -102,6 +129,32 @@ def launch(url: str, job: str, *names: str, **chosen: Any) -> dict[str, Any]:
     }
     answer: dict[str, Any] = ask(url, LAUNCH, params=params)["launchPipelineExecution"]
     return answer
+
+
+def trouble(url: str) -> dict[str, Any]:
+    (location,) = ask(url, TROUBLE)["workspaceOrError"]["locationEntries"]
+    found: dict[str, Any] = location["locationOrLoadError"]
+    return found
+
+
+def test_a_broken_plan_is_told_with_its_line_and_mended_by_reload(served: Served, folder: Path) -> None:
+    url, plan, text = served.url, folder / "plan.yaml", plan_text()
+    start = next(n for n, line in enumerate(text.splitlines(), 1) if line.startswith("stages:"))
+    said = served.told
+    assert f"plan.yaml: 1 problem\\n  - line {start + 1}: no readable YAML" in said, said
+    assert "mend that line" in said
+    assert trouble(url)["__typename"] == "RepositoryLocation"
+
+    plan.write_text(text.replace("\nsequence_length:", "\nsequence_lenght:"))
+    ask(url, RELOAD, name=LOCATION)
+    line = next(n for n, each in enumerate(text.splitlines(), 1) if each.startswith("sequence_length:"))
+    said = str(trouble(url))
+    assert f"line {line}: sequence_lenght: " in said and "did you mean 'sequence_length'" in said
+    plan.write_text(text)
+    ask(url, RELOAD, name=LOCATION)
+    assert "pretrain/fast" in assets(url)
+    log = (folder / "home" / LOG).read_text()
+    assert "ended with status" not in log, "a server went down with the plan"
 
 
 def test_a_new_source_appears_after_reload_and_its_form_refreshes_it(url: str, folder: Path) -> None:
@@ -139,10 +192,9 @@ def test_a_broken_entry_is_told_with_its_line_and_mended_by_another_reload(url: 
     entry = folder / "sources" / "ward.yaml"
     entry.write_text(ENTRY.replace("language: zh", "langage: zh"))
     ask(url, RELOAD, name=LOCATION)
-    (location,) = ask(url, TROUBLE)["workspaceOrError"]["locationEntries"]
-    trouble = location["locationOrLoadError"]
-    assert trouble["__typename"] == "PythonError"
-    assert "ward.yaml" in str(trouble) and "did you mean 'language'" in str(trouble), trouble
+    told = trouble(url)
+    assert told["__typename"] == "PythonError"
+    assert "ward.yaml" in str(told) and "did you mean 'language'" in str(told), told
     entry.write_text(ENTRY)
     ask(url, RELOAD, name=LOCATION)
     assert "raw/ward_notes" in assets(url)

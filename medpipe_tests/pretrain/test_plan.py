@@ -45,7 +45,7 @@ def test_unknown_field_names_file_place_and_nearest_field(tmp_path: Path) -> Non
         load_plan(path)
     assert str(path) in str(caught.value)
     assert caught.value.problems == [
-        "model.hiden_size: unknown field 'hiden_size'; did you mean 'hidden_size'?"
+        "line 7: model.hiden_size: unknown field 'hiden_size'; did you mean 'hidden_size'?"
     ]
 
 
@@ -114,7 +114,7 @@ def test_impossible_rates(values: dict[str, Any], stage: int, segment: dict[str,
 def test_a_field_given_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "twice.yaml"
     path.write_text(builtin_plans()["tiny"].read_text() + "\nseed: 8\n")
-    with pytest.raises(PlanError, match="the field 'seed' stands twice"):
+    with pytest.raises(PlanError, match=r"line \d+: .*the field 'seed' stands twice"):
         load_plan(path)
 
 
