@@ -23,6 +23,8 @@ from medpipe.lake.parquet import scan_parts
 OWNERS = ["team:medpipe"]
 PREVIEW_ROWS = 5
 PREVIEW_CHARACTERS = 120
+_CLEANED_CHARACTERS = 10_000
+"""Only so much of a cell is cleaned: enough to tell its language, and far more than is shown of it."""
 DECIMALS = 4
 
 RAW_GROUP = "raw"
@@ -172,7 +174,8 @@ def column_lineage(columns: Mapping[str, Iterable[tuple[dg.AssetKey, str]]]) -> 
 def _preview_cell(value: Any, clean: Callable[[str], str]) -> str | int | float | bool | None:
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = _LONG_NUMBER.sub(lambda match: "*" * len(match.group()), clean(str(value)))
+    shown = clean(str(value)[:_CLEANED_CHARACTERS])
+    text = _LONG_NUMBER.sub(lambda match: "*" * len(match.group()), shown)
     return text if len(text) <= PREVIEW_CHARACTERS else text[:PREVIEW_CHARACTERS] + "…"
 
 
@@ -181,7 +184,11 @@ def preview(
 ) -> dg.MetadataValue[Any]:
     """The first rows of a table: cells cleaned, cut, and long digit runs masked."""
     frame = scan_parts(parts, schema=schema).select(columns).head(PREVIEW_ROWS).collect()
-    rows = frame.iter_rows(named=True)
+    return preview_table(list(frame.iter_rows(named=True)), clean=clean)
+
+
+def preview_table(rows: list[dict[str, Any]], *, clean: Callable[[str], str] = str) -> dg.MetadataValue[Any]:
+    """Rows of a source as a metadata table: cells cleaned, cut, and long digit runs masked."""
     return facts_table([{name: _preview_cell(value, clean) for name, value in row.items()} for row in rows])
 
 

@@ -67,13 +67,21 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 
     assets = [
         *with_freshness(
-            [build_raw_asset(source, settings=settings, lake=lake) for source in sources], settings
+            [
+                build_raw_asset(source, settings=settings, lake=lake, mask=_without_personal_data)
+                for source in sources
+            ],
+            settings,
         ),
         *(build_normalized_asset(source, lake=lake, mask=_without_personal_data) for source in sources),
         *build_corpus_assets(sources, catalog=catalog.sources, lake=lake),
         *with_freshness(
             build_token_assets(
-                sources, tokenizer=tokenizer_of(RunForm()), lake=lake, tokenizer_of=tokenizer_of
+                sources,
+                tokenizer=tokenizer_of(RunForm()),
+                lake=lake,
+                tokenizer_of=tokenizer_of,
+                mask=_without_personal_data,
             ),
             settings,
         ),

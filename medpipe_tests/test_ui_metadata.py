@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -15,18 +16,25 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from medpipe import asset_metadata
-from medpipe.asset_metadata import MOST_PICTURE_BYTES, MOST_PICTURE_WIDTH
+from medpipe.asset_metadata import MOST_PICTURE_BYTES, MOST_PICTURE_WIDTH, PREVIEW_CHARACTERS
 from medpipe.automation import PRETRAIN, VERIFY
+from medpipe.curate.purposes import Purpose, kept_parts
 from medpipe.graph import build_definitions
+from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
+from medpipe.lake.parquet import scan_parts
 from medpipe.operate.instance import open_instance
 from medpipe.operate.materialise import materialise
 from medpipe.pretrain.plan import load_plan
 from medpipe.settings import Settings
+from medpipe.tokens.preview import SENTENCES
+from medpipe_tests.making import article
 from medpipe_tests.operate.test_refresh import CATALOG, write_plan, write_records
 
 pytestmark = pytest.mark.slow
 
+PHONE, MAIL = "13912345678", "li.na@renmin-yiyuan.cn"
+PREVIEWS = ("raw/web", "raw/guide", "tokenizer")
 TABLES = ("normalized/web", "normalized/guide", "corpus/documents", "shards/general", "shards/disease")
 PICTURES = {
     "corpus/documents": {"funnel", "overlap", "lengths"},
@@ -51,6 +59,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     (folder / "home" / "plans").mkdir(parents=True)
     (folder / "sources" / "catalog.yaml").write_text(CATALOG)
     write_records(folder / "hub/nobody/web/a.jsonl", range(60))
+    with (folder / "hub/nobody/web/a.jsonl").open("r+", encoding="utf-8") as file:
+        others = file.read()
+        file.seek(0)
+        file.write(json.dumps({"text": f"请致电{PHONE}或写信到{MAIL}。{article(60)}"}) + "\n" + others)
     write_records(folder / "hub/nobody/guide/a.jsonl", range(1000, 1060))
     write_plan(folder / "home" / "plans" / "small.yaml")
     settings = Settings(
@@ -90,8 +102,40 @@ def test_a_table_shows_its_columns_rows_and_a_preview(seen: Seen, name: str) -> 
     columns = {column.name: column for column in shown["dagster/column_schema"].schema.columns}
     assert "id" in columns and all(column.description for column in columns.values())
     assert shown["dagster/row_count"].value > 0
-    if not name.startswith("shards/"):
-        assert len(shown["preview"].records) > 0
+    assert len(shown["preview"].records) > 0
+
+
+@pytest.mark.parametrize("name", (*PREVIEWS, *TABLES))
+def test_no_preview_shows_personal_data(seen: Seen, name: str) -> None:
+    rows = [record.data for record in seen.metadata[name]["preview"].records]
+    assert rows and PHONE not in str(rows) and MAIL not in str(rows)
+    if name in ("raw/web", "normalized/web"):
+        assert "请致电" in str(rows)
+
+
+def test_raw_rows_have_the_columns_of_their_publisher(seen: Seen) -> None:
+    rows = [record.data for record in seen.metadata["raw/web"]["preview"].records]
+    assert [(row["file"], row["row"]) for row in rows] == [("a.jsonl", number) for number in range(5)]
+    assert all(0 < len(row["text"]) <= PREVIEW_CHARACTERS + 1 for row in rows)
+
+
+def test_shards_show_what_their_ids_say(seen: Seen) -> None:
+    shown = seen.metadata["shards/general"]["preview"].records
+    documents = current(Lake(seen.settings.lake), "corpus", "documents")
+    texts = scan_parts(kept_parts(documents), schema=Purpose.DOCUMENTS.schema).collect()["text"]
+    for record in shown:
+        beginning = record.data["text"].removesuffix("…")
+        assert len(beginning) > 60 and texts.str.starts_with(beginning).any(), record
+        assert record.data["source"] == "web" and record.data["tokens"] > 60
+
+
+def test_the_tokenizer_shows_how_it_cuts(seen: Seen) -> None:
+    rows = {record.data["language"]: record.data for record in seen.metadata["tokenizer"]["preview"].records}
+    for language, sentence in SENTENCES.items():
+        pieces = rows[language]["cut"].split(" | ")
+        counted = [re.fullmatch(r"(.*) \((\d+) tokens\)", piece) for piece in pieces]
+        assert "".join(m[1] if m else p for p, m in zip(pieces, counted, strict=True)) == sentence
+        assert sum(int(m[2]) if m else 1 for m in counted) == rows[language]["tokens"]
 
 
 def test_columns_lead_from_the_shards_back_to_the_sources(seen: Seen) -> None:

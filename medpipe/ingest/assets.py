@@ -1,17 +1,20 @@
 """`raw/<source>`: one snapshot of a source's files as published, pinned by revision."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from medpipe.asset_metadata import (
     OWNERS,
+    PREVIEW_ROWS,
     RAW_GROUP,
     Rebuild,
     code_link,
     dataset_metadata,
     facts_table,
     plain_failures,
+    preview_table,
     source_tags,
 )
 from medpipe.catalog.source import Source
@@ -126,8 +129,17 @@ def _accepted(held: "HeldRevision | None", *, is_new: bool) -> dg.AssetCheckResu
     )
 
 
-def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.AssetsDefinition:
-    """The asset that fetches one source; its data version is the commit."""
+def build_raw_asset(
+    source: Source, *, settings: Settings, lake: Lake, mask: Callable[[str], str] = str
+) -> dg.AssetsDefinition:
+    """The asset that fetches one source; its data version is the commit.
+
+    Args:
+        source: the source.
+        settings: of the installation.
+        lake: the lake.
+        mask: takes personal data out of what the preview shows; the files keep it.
+    """
 
     @dg.asset(
         key=raw_key(source),
@@ -152,6 +164,7 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
         ],
     )
     def raw(context: dg.AssetExecutionContext, config: RawConfig, form: RunForm) -> dg.MaterializeResult:
+        from medpipe.ingest.preview import first_rows
         from medpipe.ingest.snapshot import fetch
 
         with plain_failures():
@@ -176,6 +189,9 @@ def build_raw_asset(source: Source, *, settings: Settings, lake: Lake) -> dg.Ass
                 **metadata,
                 "number of files": len(files),
                 "revision": fetched.revision,
+                "preview": preview_table(
+                    first_rows(source, fetched.dataset, lake=lake, most=PREVIEW_ROWS), clean=mask
+                ),
                 "fetched files": facts_table(
                     [{"path": f.path, "bytes": f.bytes, "sha256": f.sha256} for f in files[:100]]
                 ),

@@ -1,6 +1,6 @@
 """`tokenizer`, `shards/<domain>` and `snapshot`: the corpus as token ids that a trainer maps into memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -8,6 +8,7 @@ from pydantic import Field
 
 from medpipe.asset_metadata import (
     OWNERS,
+    PREVIEW_ROWS,
     REUSED,
     TOKENS_GROUP,
     Rebuild,
@@ -16,6 +17,7 @@ from medpipe.asset_metadata import (
     dataset_metadata,
     facts_table,
     plain_failures,
+    preview_table,
     source_tags,
     table_schema,
 )
@@ -102,8 +104,9 @@ def _build_tokenizer_asset(
         ],
     )
     def tokenizer(context: dg.AssetExecutionContext, config: Rebuild, form: RunForm) -> dg.MaterializeResult:
+        from medpipe.tokens.preview import cut_sentences
         from medpipe.tokens.report import report_markdown
-        from medpipe.tokens.tokenizer import train_tokenizer
+        from medpipe.tokens.tokenizer import load_tokenizer, train_tokenizer
 
         with plain_failures():
             chosen = tokenizer_of(form)
@@ -124,6 +127,7 @@ def _build_tokenizer_asset(
                 "dagster/row_count": facts["vocabulary_size"],
                 "tokenizer": chosen.name,
                 "vocabulary": facts["vocabulary_size"],
+                "preview": facts_table(cut_sentences(load_tokenizer(built.dataset))),
                 "compression by domain": facts_table(
                     [{"domain": domain, **numbers} for domain, numbers in report["by_domain"].items()]
                 ),
@@ -163,6 +167,7 @@ def _build_shards_asset(
     tokenizer_of: TokenizerOf,
     *,
     lake: Lake,
+    mask: Callable[[str], str],
 ) -> dg.AssetsDefinition:
     key = shards_key(domain)
 
@@ -194,15 +199,18 @@ def _build_shards_asset(
     def shards(
         context: dg.AssetExecutionContext, config: ShardSettings, form: RunForm
     ) -> dg.MaterializeResult:
+        from medpipe.tokens.preview import first_documents
         from medpipe.tokens.shard import verify_shard
         from medpipe.tokens.shards import build_shards
+        from medpipe.tokens.tokenizer import load_tokenizer
         from medpipe.tokens.writer import DOCUMENT_INDEX_NOTES, DOCUMENT_INDEX_SCHEMA
 
         with plain_failures():
+            tokenizer = current(lake, "tokenizer", tokenizer_of(form).name)
             built = build_shards(
                 domain,
                 current(lake, "corpus", "documents"),
-                current(lake, "tokenizer", tokenizer_of(form).name),
+                tokenizer,
                 lake=lake,
                 config=config.cuts(),
                 force=config.force,
@@ -231,6 +239,9 @@ def _build_shards_asset(
                 ),
                 "tokens": tokens,
                 "bytes": sum(dataset.manifest.bytes for dataset in datasets),
+                "preview": preview_table(
+                    first_documents(datasets, load_tokenizer(tokenizer), most=PREVIEW_ROWS), clean=mask
+                ),
                 "by source": facts_table(rows),
                 REUSED: all(result.reused for result in built.values()),
             },
@@ -266,6 +277,7 @@ def build_token_assets(
     tokenizer: TokenizerConfig,
     lake: Lake,
     tokenizer_of: TokenizerOf | None = None,
+    mask: Callable[[str], str] = str,
 ) -> list[dg.AssetsDefinition]:
     """Tokenizer, one asset a domain that an enabled source has, and the snapshot.
 
@@ -274,6 +286,7 @@ def build_token_assets(
         tokenizer: that of the installation's plan.
         lake: the lake.
         tokenizer_of: that of the plan which a run's form chooses; always the installation's if unset.
+        mask: takes personal data out of what previews show.
     """
     chosen: TokenizerOf = tokenizer_of or (lambda _: tokenizer)
     feeding = [source for source in sources if source.feeds_pretraining]
@@ -282,7 +295,10 @@ def build_token_assets(
         return []
     return [
         _build_tokenizer_asset(feeding, tokenizer, chosen, lake=lake),
-        *(_build_shards_asset(domain, feeding, tokenizer, chosen, lake=lake) for domain in domains),
+        *(
+            _build_shards_asset(domain, feeding, tokenizer, chosen, lake=lake, mask=mask)
+            for domain in domains
+        ),
         build_snapshot_asset(
             feeding,
             domains,
