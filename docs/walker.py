@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -156,5 +155,5 @@ def platform(home: Path, ports: tuple[int, int]) -> Iterator[None]:
         print(f"{time.monotonic() - started:6.0f} s  start", flush=True)
         yield
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.wait(timeout=180)
