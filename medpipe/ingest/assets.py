@@ -179,6 +179,7 @@ def build_raw_asset(
                 by=f"run {context.run.run_id}",
                 progress=context.log.info,
             )
+            rows = first_rows(source, fetched.dataset, lake=lake, most=PREVIEW_ROWS)
         files = fetched.dataset.manifest.files
         metadata = dataset_metadata(fetched.dataset, reused=fetched.reused)
         # Nobody has read the files yet: the normalized asset counts their rows.
@@ -189,9 +190,7 @@ def build_raw_asset(
                 **metadata,
                 "number of files": len(files),
                 "revision": fetched.revision,
-                "preview": preview_table(
-                    first_rows(source, fetched.dataset, lake=lake, most=PREVIEW_ROWS), clean=mask
-                ),
+                "preview": preview_table(rows, clean=mask),
                 "fetched files": facts_table(
                     [{"path": f.path, "bytes": f.bytes, "sha256": f.sha256} for f in files[:100]]
                 ),

@@ -8,10 +8,10 @@ import orjson
 
 from medpipe.catalog.source import Source, SourceFile
 from medpipe.ingest.choice import files_of
-from medpipe.ingest.errors import IngestError
 from medpipe.ingest.formats import ARCHIVE_SUFFIXES
 from medpipe.ingest.readers import read_rows
 from medpipe.lake.dataset import Dataset, find_current
+from medpipe.lake.error_words import HANDLED
 from medpipe.lake.layout import Lake
 from medpipe.lake.tombstones import read_tombstones
 
@@ -34,6 +34,9 @@ def first_rows(source: Source, raw: Dataset, *, lake: Lake, most: int) -> list[d
     Returns:
         `file`, `row` and the row's own columns, or `record` where it has none; the same keys in every row.
         Empty where nothing can be shown.
+
+    Raises:
+        TombstoneError: what was withdrawn cannot be read.
     """
     if _has_withdrawn(source, lake):
         return []
@@ -42,7 +45,7 @@ def first_rows(source: Source, raw: Dataset, *, lake: Lake, most: int) -> list[d
     for file in source.files:
         try:
             found += _rows_of(file, raw, most=min(each, most - len(found)))
-        except (IngestError, OSError):
+        except HANDLED:
             continue  # the normalized asset says what is wrong with it
     names = list(dict.fromkeys(name for row in found for name in row))
     return [{name: row.get(name) for name in names} for row in found]
