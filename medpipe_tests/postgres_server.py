@@ -75,6 +75,12 @@ class Postgres:
         self._process.wait(60)
         self._process = None
 
+    def dump(self, database: str) -> str:
+        """All that a database holds, as text."""
+        command = [self.programs / "pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, database]
+        environment = {**os.environ, "PGPASSWORD": PASSWORD}
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
     def sql(self, statement: str, *, database: str = "postgres") -> str:
         command = [
             self.programs / "psql",

@@ -99,6 +99,40 @@ def test_runs_and_events_lie_in_the_database_and_the_password_nowhere_else(
 
 
 @pytest.mark.usefixtures("_clean")
+def test_what_a_failed_step_left_in_a_working_database_has_no_password(
+    postgres: Postgres, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import dagster as dg
+
+    settings = Settings(
+        home=tmp_path,
+        dagster_postgres_url=postgres.database("dagster_errors"),
+        mlflow_tracking_uri=postgres.database("mlflow_errors"),
+    )
+
+    @dg.asset
+    def refused() -> None:
+        with open_instance(Settings(home=tmp_path, dagster_postgres_url=gone)):
+            pass
+
+    @dg.asset
+    def untold() -> None:
+        experiment_id(settings.model_copy(update={"mlflow_tracking_uri": gone}))
+
+    gone = postgres.url("not_there")
+    experiment_id(settings)
+    with open_instance(settings) as instance:
+        for asset in (refused, untold):
+            assert not dg.materialize([asset], instance=instance, raise_on_error=False).success
+    left = postgres.dump("dagster_errors")
+    assert "not_there" in left and "StorageError" in left and "TrackingError" in left
+    said = "".join(capfd.readouterr())
+    for secret in (PASSWORD, QUOTED):
+        assert secret not in left + said + postgres.dump("mlflow_errors")
+        assert not files_with(secret, tmp_path)
+
+
+@pytest.mark.usefixtures("_clean")
 def test_a_database_that_cannot_be_used_is_named_without_its_password(
     postgres: Postgres, tmp_path: Path
 ) -> None:
