@@ -1,9 +1,6 @@
 """`pretrain/<stage>`: the four stages, each trained in a process of its own and followed into MLflow."""
 
 import contextlib
-import math
-import re
-import signal
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +34,7 @@ if TYPE_CHECKING:
 GPU_POOL = "gpu"
 FINITE_LOSS = "finite_loss"
 CHECKPOINT_WHOLE = "checkpoint_whole"
-_TAKE_OVER_SECONDS = 120.0
 
-_OBSERVED = {
-    "loss": "train/loss",
-    "learning rate": "train/learning_rate",
-    "tokens per second": "train/tokens_per_second",
-}
 _PURPOSE = {
     "fast": "ordinary data, the learning rate warming up to its peak",
     "stable": "refined general data at the peak rate",
@@ -179,17 +170,12 @@ def _build_stage_asset(
 @contextlib.contextmanager
 def _live_curve(context: dg.AssetExecutionContext, tracked: "TrackedStage") -> Iterator[None]:
     """Draws the asset's plots while its stage trains: an observation every ten seconds."""
-    from medpipe.pretrain.live_curve import LiveCurve
+    from medpipe.pretrain.live_curve import LiveCurve, shown_values
     from medpipe.pretrain.result import SPOOL
 
-    key = stage_key(tracked.stage)
-
     def show(point: "Event") -> None:
-        named = {name: point.values.get(metric, math.nan) for name, metric in _OBSERVED.items()}
-        known = {name: value for name, value in named.items() if math.isfinite(value)}
-        context.log_event(
-            dg.AssetObservation(key, metadata={"step": point.step, "tokens": point.tokens, **known})
-        )
+        observed = shown_values(point)
+        context.log_event(dg.AssetObservation(stage_key(tracked.stage), metadata=dict(observed)))
 
     steps = tracked.compiled.stage(tracked.stage).steps
     with LiveCurve(tracked.folder / SPOOL, show, steps=steps).following() as curve:
@@ -206,20 +192,16 @@ def _train(
     is_retry: bool,
 ) -> None:
     """Runs the trainer to its end; a trainer that failed is told by `TrackedStage.finished`."""
-    from medpipe.pretrain.guard import end_with_the_run, wait_for_lock
     from medpipe.pretrain.launch import trainer_environment
+    from medpipe.pretrain.step_process import exit_code_in, take_over
 
-    end_with_the_run()
-    if is_retry and not wait_for_lock(tracked.folder, seconds=_TAKE_OVER_SECONDS):
-        context.log.warning("the trainer of the run before is still there; it may have to be stopped by hand")
-    # Polars' SIGINT handler restarts system calls; a cancelled run would wait for the trainer's end.
-    signal.siginterrupt(signal.SIGINT, True)
+    if (warning := take_over(tracked.folder, is_retry=is_retry)) is not None:
+        context.log.warning(warning)
     try:
         pipes.run(context=context, command=tracked.command, env=trainer_environment())
     except DagsterPipesExecutionError as error:
         context.log.error(f"{tracked.stage}: {error}")
-        code = re.search(r"code (-?\d+)", str(error))
-        tracked.finished(int(code[1]) if code else None)
+        tracked.finished(exit_code_in(str(error)))
 
 
 def build_stage_assets(

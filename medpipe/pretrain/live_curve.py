@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,18 @@ MOST_POINTS = 100
 """About as many points a stage: each is a row in the database of whoever shows it."""
 _LOSS = "train/loss"
 _LEAVING_S = 10.0
+_SHOWN = {
+    "loss": _LOSS,
+    "learning rate": "train/learning_rate",
+    "tokens per second": "train/tokens_per_second",
+}
+
+
+def shown_values(point: Event) -> dict[str, int | float]:
+    """What is shown of a point: step and tokens, and of loss, rate and speed those that are finite."""
+    named = {name: point.values.get(metric, math.nan) for name, metric in _SHOWN.items()}
+    known = {name: value for name, value in named.items() if math.isfinite(value)}
+    return {"step": point.step, "tokens": point.tokens, **known}
 
 
 class LiveCurve:

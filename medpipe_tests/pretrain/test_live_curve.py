@@ -11,7 +11,7 @@ import yaml
 from medpipe.pretrain import live_curve
 from medpipe.pretrain.assets import build_stage_assets, stage_key
 from medpipe.pretrain.configured import configured_plan
-from medpipe.pretrain.live_curve import MOST_POINTS, LiveCurve
+from medpipe.pretrain.live_curve import MOST_POINTS, LiveCurve, shown_values
 from medpipe.pretrain.plan import builtin_plans
 from medpipe.pretrain.tracked import track_stage
 from medpipe.run_form import RunForm
@@ -35,6 +35,16 @@ def test_points_are_spread_over_the_stage_and_the_last_one_is_shown(tmp_path: Pa
         curve.look(is_last=True)
     assert shown == [*range(1, 1000, 10), 999]
     assert len(shown) <= MOST_POINTS + 1
+
+
+def test_what_is_not_finite_is_left_out_of_a_point(tmp_path: Path) -> None:
+    points: list[dict[str, int | float]] = []
+    with Spool(tmp_path / "metrics.jsonl") as spool:
+        spool.metrics(
+            {"train/loss": 1.5, "train/learning_rate": float("nan"), "other": 2.0}, step=3, tokens=7
+        )
+    LiveCurve(tmp_path / "metrics.jsonl", lambda event: points.append(shown_values(event)), steps=10).look()
+    assert points == [{"step": 3, "tokens": 7, "loss": 1.5}]
 
 
 def test_a_viewer_that_fails_ends_the_curve_only(tmp_path: Path) -> None:
