@@ -59,8 +59,11 @@ def carry_out(plan: Plan, lake: Lake, sources: Mapping[str, Source], progress: P
     """
     if plan.purge and lake.store is not None:
         raise LineageError(
-            f"--purge deletes files of a disk, and the lake is {lake.store}; withdraw without it (no data "
-            "set made from then on has the records), then delete older data sets and their files there"
+            f"--purge deletes files of a disk, and the lake is {lake.store}, where data sets share their "
+            "files; nothing was done. Withdraw without it: no data set made from then on has the records. "
+            "Then, while no run works, delete there the manifest.json of each older data set that held them, "
+            "the objects under files/ whose SHA-256 no manifest names any more, and the old versions of "
+            f"both; and the same folders below {lake.root}, on every machine"
         )
     write_notes(lake, plan)
     tombstone = withdraw(lake, plan.chosen.table(), sources=plan.sources, reason=plan.reason)

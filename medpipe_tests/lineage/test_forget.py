@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -327,3 +328,12 @@ def test_exit_status(command: World, arguments: list[str], status: int) -> None:
     result = run(*arguments)
     assert result.exit_code == status
     assert "Traceback" not in result.output
+
+
+def test_a_purge_of_a_lake_in_a_store_is_refused_before_anything_is_done(world: World) -> None:
+    plan = plan_withdrawal(world.lake, ids=[world.record(SECRET)], reason="asked for", purge=True)
+    before = current_files(world)
+    store = replace(world.lake, store="s3://nowhere/lake")
+    with pytest.raises(LineageError, match=r"(?s)nothing was done.*manifest\.json.*files/.*every machine"):
+        carry_out(plan, store, world.sources, lambda _: None)
+    assert current_files(world) == before and not read_tombstones(world.lake)

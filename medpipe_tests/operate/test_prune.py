@@ -308,3 +308,10 @@ def test_events_go_but_an_asset_stays_made(home: Path, monkeypatch: pytest.Monke
         latest = instance.get_latest_materialization_event(thing.key)
         assert latest is not None and latest.run_id == runs[2]
         assert not list((settings.dagster_home / "history" / "runs").glob(f"{runs[0]}*"))
+
+
+def test_of_a_lake_in_a_store_nothing_goes_and_what_to_do_there_is_said(tmp_path: Path) -> None:
+    plan = plan_lake(Settings(home=tmp_path, lake_root="s3://nowhere/lake"), LIMITS)
+    assert not plan.doomed
+    [refused] = plan.refused
+    assert "s3://nowhere/lake" in refused and "manifest.json" in refused and "files/" in refused

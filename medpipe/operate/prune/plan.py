@@ -89,7 +89,11 @@ def plan_lake(settings: Settings, limits: Limits, *, run_configs: Iterable[objec
     """
     lake = open_lake(settings)
     if lake.store is not None:
-        reason = f"the lake lies in {lake.store}, which other machines read: only event logs are pruned"
+        reason = (
+            f"the lake lies in {lake.store}, which other machines read: only event logs are pruned; for "
+            "space there, delete by hand the manifest.json of data sets that no snapshot, run or registered "
+            "model needs, then, while no run works, the objects under files/ whose SHA-256 no manifest names"
+        )
         return PrunePlan(doomed=(), refused=(reason,))
     try:
         models = registered(settings)
