@@ -1,0 +1,60 @@
+"""Two refreshes that a person starts at once: two runs of one daemon that end as one undisturbed refresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from medpipe.refresh.jobs import raw_config
+from medpipe.tokens.snapshot import list_snapshots, read_snapshot
+from medpipe_tests.operate.conftest import free_port
+from medpipe_tests.operate.dev import ask, launch, start_dev, stop_dev, wait_for, wait_until_served
+from medpipe_tests.refresh.corpus import SOURCES, make_installation
+from medpipe_tests.refresh.test_two_at_once import datasets
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+NOBODY = "http://127.0.0.1:9"
+"""An MLflow server that is not there: no refresh needs one."""
+RUNS = "{ runsOrError { ... on Runs { results { runId status startTime endTime } } } }"
+
+
+def test_two_runs_of_one_daemon_end_as_one(tmp_path: Path) -> None:
+    undisturbed, disturbed = make_installation(tmp_path / "one"), make_installation(tmp_path / "two")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert undisturbed.build(instance, run_config=raw_config(SOURCES, refresh=True)).success
+
+    settings, port = disturbed.settings, free_port()
+    settings.home.mkdir()
+    process = start_dev(
+        settings.home,
+        dagster=port,
+        mlflow=free_port(),
+        MEDPIPE_HUB=str(settings.hub),
+        MEDPIPE_SOURCES=str(settings.sources),
+        MEDPIPE_PLAN=settings.plan,
+        MEDPIPE_REFRESH_AUTOMATIC="false",
+        MLFLOW_TRACKING_URI=NOBODY,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_served(settings.home, url, process)
+        launched = {launch(url, "refresh_corpus") for _ in range(2)}
+
+        def ended() -> list[dict[str, Any]] | None:
+            runs: list[dict[str, Any]] = ask(url, RUNS)["runsOrError"]["results"]
+            return runs if all(run["status"] in ("SUCCESS", "FAILURE", "CANCELED") for run in runs) else None
+
+        first, second = wait_for(ended, seconds=400, what="the end of both runs")
+    finally:
+        stop_dev(process)
+    assert {first["runId"], second["runId"]} == launched
+    assert first["status"] == second["status"] == "SUCCESS"
+    assert max(first["startTime"], second["startTime"]) < min(first["endTime"], second["endTime"])
+    assert read_snapshot(disturbed.lake) == read_snapshot(undisturbed.lake)
+    assert datasets(disturbed.lake) == datasets(undisturbed.lake)
+    assert len(list_snapshots(disturbed.lake)) == 1
+    assert not [path for path in disturbed.lake.root.rglob(".*") if path.is_dir() and "draft" in path.name]
