@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from medpipe.asset_metadata import (
     OWNERS,
@@ -27,11 +26,11 @@ from medpipe.lake.dataset import current
 from medpipe.lake.layout import Lake
 from medpipe.records.kinds import Domain
 from medpipe.run_form import RunForm
+from medpipe.tokens.asset_config import ShardSettings
 from medpipe.tokens.asset_snapshot import SNAPSHOT_KEY, TokenizerOf, build_snapshot_asset
 from medpipe.tokens.config import (
     SHARD_CODE_VERSION,
     TOKENIZER_CODE_VERSION,
-    ShardConfig,
     TokenizerConfig,
 )
 
@@ -40,7 +39,6 @@ __all__ = [
     "SHARDS_VERIFIED",
     "SNAPSHOT_KEY",
     "TOKENIZER_KEY",
-    "ShardSettings",
     "build_token_assets",
     "shards_key",
 ]
@@ -48,23 +46,6 @@ __all__ = [
 TOKENIZER_KEY = dg.AssetKey(["tokenizer"])
 ROUND_TRIP = "round_trip"
 SHARDS_VERIFIED = "shards_verified"
-
-
-class ShardSettings(Rebuild):
-    """What a person may change of shards; the next build without it is cut by the defaults again."""
-
-    max_tokens_per_shard: int = Field(default=ShardConfig().max_tokens_per_shard)
-    """A shard is closed before a document that would exceed it."""
-    min_text_bytes: int = Field(default=ShardConfig().min_text_bytes)
-    """Shards are also cut where documents themselves say so, once they hold so much text."""
-
-    def cuts(self) -> ShardConfig:
-        """The settings of the build.
-
-        Raises:
-            ValueError: a setting is wrong; says which, and what it may be.
-        """
-        return ShardConfig.model_validate(self.model_dump(exclude={"force"}))
 
 
 def shards_key(domain: Domain) -> dg.AssetKey:

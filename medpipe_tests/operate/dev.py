@@ -46,14 +46,18 @@ def start_dev(home: Path, *, dagster: int, mlflow: int, **settings: str) -> subp
     )
 
 
-def wait_until_served(home: Path, url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_served(
+    home: Path, url: str, process: subprocess.Popen[bytes], *, path: str = "/server_info"
+) -> None:
+    """Waits for the Dagster UI, or for another server that says by a path that it is there."""
+
     def answers() -> bool | None:
         assert process.poll() is None, (home / "dev.log").read_text()
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/server_info", timeout=2):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}{path}", timeout=2):
             return True
         return None
 
-    wait_for(answers, seconds=180, what="an answer of the Dagster UI")
+    wait_for(answers, seconds=180, what=f"an answer of {url}{path}")
 
 
 def stop_dev(process: subprocess.Popen[bytes]) -> None:

@@ -119,6 +119,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     try:
         address = f"http://127.0.0.1:{dagster}"
         wait_until_served(home, address, process)
+        wait_until_served(home, f"http://127.0.0.1:{mlflow}", process, path="/health")
         yield Workplace(folder, address, f"http://127.0.0.1:{mlflow}", curricula)
     finally:
         stop_dev(process)

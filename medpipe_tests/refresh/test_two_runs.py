@@ -1,4 +1,4 @@
-"""Two refreshes that a person starts at once: two runs of one daemon that end as one undisturbed refresh."""
+"""Two refreshes at once in one daemon, which is killed meanwhile: they end as one undisturbed refresh."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 
 from medpipe.refresh.jobs import raw_config
 from medpipe.tokens.snapshot import list_snapshots, read_snapshot
 from medpipe_tests.operate.conftest import free_port
-from medpipe_tests.operate.dev import ask, launch, start_dev, stop_dev, wait_for, wait_until_served
+from medpipe_tests.operate.dev import (
+    ask,
+    everything,
+    launch,
+    start_dev,
+    stop_dev,
+    wait_for,
+    wait_until_served,
+)
 from medpipe_tests.refresh.corpus import SOURCES, make_installation
 from medpipe_tests.refresh.test_two_at_once import datasets
 
@@ -22,7 +31,12 @@ NOBODY = "http://127.0.0.1:9"
 RUNS = "{ runsOrError { ... on Runs { results { runId status startTime endTime } } } }"
 
 
-def test_two_runs_of_one_daemon_end_as_one(tmp_path: Path) -> None:
+def daemon_of(home: Path) -> psutil.Process | None:
+    found = [each for each in everything(home) if "dagster._daemon" in each.cmdline()]
+    return found[0] if len(found) == 1 else None
+
+
+def test_two_runs_of_a_daemon_that_is_killed_end_as_one(tmp_path: Path) -> None:
     undisturbed, disturbed = make_installation(tmp_path / "one"), make_installation(tmp_path / "two")
     with dg.DagsterInstance.ephemeral() as instance:
         assert undisturbed.build(instance, run_config=raw_config(SOURCES, refresh=True)).success
@@ -43,6 +57,17 @@ def test_two_runs_of_one_daemon_end_as_one(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{port}"
         wait_until_served(settings.home, url, process)
         launched = {launch(url, "refresh_corpus") for _ in range(2)}
+
+        def started() -> bool | None:
+            runs = ask(url, RUNS)["runsOrError"]["results"]
+            return True if all(run["status"] == "STARTED" for run in runs) else None
+
+        wait_for(started, seconds=200, what="both runs at work")
+        daemon = daemon_of(settings.home)
+        assert daemon is not None
+        daemon.kill()
+        daemon.wait(20)
+        wait_for(lambda: daemon_of(settings.home), seconds=60, what="a daemon in its place")
 
         def ended() -> list[dict[str, Any]] | None:
             runs: list[dict[str, Any]] = ask(url, RUNS)["runsOrError"]["results"]

@@ -19,7 +19,8 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain, Kind
 from medpipe.run_form import RunForm
-from medpipe.tokens.assets import ShardSettings, build_token_assets
+from medpipe.tokens.asset_config import ShardSettings
+from medpipe.tokens.assets import build_token_assets
 from medpipe.tokens.config import ShardConfig, TokenizerConfig
 from medpipe.tokens.index import read_index
 from medpipe.tokens.sample import scan_documents
