@@ -17,14 +17,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from bench.options import add_arguments, work_folder
 from bench.rounds import ROOT, add_value, keep
 from medpipe.sample.generate import generate
-from medpipe_tests.operate.dev import ask, launch, start_dev, stop_dev, wait_for, wait_until_served
+from medpipe_tests.operate.dev import ask, launch, start_dev, status_of, stop_dev, wait_for, wait_until_served
 
 SCRIPT = "workplace"
 DAGSTER, MLFLOW = 3123, 5123
@@ -40,7 +39,7 @@ query($id: ID!) {
   logsForRun(runId: $id, limit: 1000) {
     ... on EventConnection { events { __typename ... on MessageEvent { timestamp } } }
   }
-  runOrError(runId: $id) { ... on Run { status startTime endTime } }
+  runOrError(runId: $id) { ... on Run { startTime endTime } }
 }
 """
 
@@ -79,16 +78,16 @@ def run_job(job: str) -> dict[str, float]:
     clicked = time.time()
     run = launch(ADDRESS, job)
 
-    def ended() -> dict[str, Any] | None:
-        status: dict[str, Any] = ask(ADDRESS, EVENTS, id=run)["runOrError"]
-        return status if status["status"] in ("SUCCESS", "FAILURE", "CANCELED") else None
+    def ended() -> str | None:
+        status = status_of(ADDRESS, run)
+        return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
-    status = wait_for(ended, seconds=1800, what=f"the end of {job}")
-    if status["status"] != "SUCCESS":
-        raise RuntimeError(f"{job} ended with {status['status']}")
-    events = ask(ADDRESS, EVENTS, id=run)["logsForRun"]["events"]
+    if (status := wait_for(ended, seconds=1800, what=f"the end of {job}")) != "SUCCESS":
+        raise RuntimeError(f"{job} ended with {status}")
+    done = ask(ADDRESS, EVENTS, id=run)
+    events, times = done["logsForRun"]["events"], done["runOrError"]
     first = min(int(e["timestamp"]) for e in events if e["__typename"] == "ExecutionStepStartEvent") / 1000
-    return {"to_first_step": first - clicked, "seconds": status["endTime"] - status["startTime"]}
+    return {"to_first_step": first - clicked, "seconds": times["endTime"] - times["startTime"]}
 
 
 def load_definitions(home: Path) -> float:

@@ -121,11 +121,12 @@ def retry_of(address: str, run: str) -> str | None:
 
 
 def wait_for(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Asks often at first and then less, as each question costs what is waited for some of its time."""
+    begin = time.monotonic()
+    while (waited := time.monotonic() - begin) < seconds:
         if (value := condition()) is not None:
             return value
-        time.sleep(0.2)
+        time.sleep(0.2 if waited < 10 else 0.5)
     pytest.fail(f"{what} did not happen within {seconds:.0f} s")
 
 

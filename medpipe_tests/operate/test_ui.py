@@ -247,9 +247,11 @@ def test_a_run_is_cancelled(page: playwright.Page, workplace: Workplace) -> None
     wait_for(trainer, seconds=180, what="the trainer")
     page.get_by_role("button", name="Terminate").click()
     page.get_by_role("button", name="Terminate 1 run").click()
-    page.get_by_text("Canceled", exact=True).first.wait_for()
+    wait_for(lambda: None if trainers(home) else True, seconds=120, what="the end of the trainer")
+    ended = ("SUCCESS", "FAILURE", "CANCELED")
+    wait_for(lambda: status_of(workplace.dagster, run) in ended or None, seconds=60, what="its end")
     assert status_of(workplace.dagster, run) == "CANCELED"
-    wait_for(lambda: None if trainers(home) else True, seconds=60, what="the end of the trainer")
+    page.get_by_text("Canceled", exact=True).filter(visible=True).first.wait_for()
     assert all(each["status"] != "STARTED" for each in runs_of(workplace.dagster))
 
 

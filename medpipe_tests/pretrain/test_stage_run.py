@@ -20,6 +20,7 @@ from medpipe.pretrain.guard import RunLockedError, run_lock
 from medpipe.pretrain.launch import trainer_failure
 from medpipe.pretrain.plan import STAGES, Plan, builtin_plans
 from medpipe.pretrain.result import is_current, read_result
+from medpipe.pretrain.stage_process import EXIT_STOPPED
 from medpipe.pretrain.stage_run import ParentMissingError, StageRun
 from medpipe.pretrain.stop import Stopped, StopRequest
 from medpipe.pretrain.training import NonFiniteError, Training
@@ -306,7 +307,7 @@ def test_sigint_saves_and_exits_with_a_code_of_its_own(
     thread.start()
     code = worker.main(arguments(own_corpus))
     thread.join()
-    assert code == worker.EXIT_STOPPED
+    assert code == EXIT_STOPPED
     assert "stopped by SIGINT" in capsys.readouterr().err
     assert list_checkpoints(folder / "checkpoints")
     assert worker.main(arguments(own_corpus)) == 0

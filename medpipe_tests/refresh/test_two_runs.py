@@ -9,6 +9,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from medpipe.lake.layout import Lake
 from medpipe.refresh.jobs import raw_config
 from medpipe.tokens.snapshot import list_snapshots, read_snapshot
 from medpipe_tests.operate.conftest import free_port
@@ -22,13 +23,22 @@ from medpipe_tests.operate.dev import (
     wait_until_served,
 )
 from medpipe_tests.refresh.corpus import SOURCES, make_installation
-from medpipe_tests.refresh.test_two_at_once import datasets
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NOBODY = "http://127.0.0.1:9"
 """An MLflow server that is not there: no refresh needs one."""
 RUNS = "{ runsOrError { ... on Runs { results { runId status startTime endTime } } } }"
+
+
+def datasets(lake: Lake) -> dict[str, set[str]]:
+    """Digests of all data sets by room and name."""
+    found: dict[str, set[str]] = {}
+    for manifest in lake.root.rglob("manifest.json"):
+        folder = manifest.parent
+        if not any(part.startswith(".") for part in folder.relative_to(lake.root).parts):
+            found.setdefault(folder.parent.relative_to(lake.root).as_posix(), set()).add(folder.name)
+    return found
 
 
 def daemon_of(home: Path) -> psutil.Process | None:
