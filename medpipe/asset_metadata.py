@@ -193,9 +193,9 @@ def preview_table(rows: list[dict[str, Any]], *, clean: Callable[[str], str] = s
 
 
 def facts_table(rows: list[dict[str, Any]]) -> dg.MetadataValue[Any]:
-    """Rows of plain values as a metadata table; an em dash where there is none."""
+    """Rows of plain values as a metadata table; the word "none" where there is no row."""
     if not rows:
-        return dg.MetadataValue.text("—")
+        return dg.MetadataValue.text("none")
     return dg.MetadataValue.table([dg.TableRecord({k: _plain(v) for k, v in row.items()}) for row in rows])
 
 

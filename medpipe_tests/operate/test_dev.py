@@ -67,7 +67,8 @@ print(stop.requested)
 
 @pytest.mark.parametrize(("before", "ends"), [((), True), (("nohup",), False)])
 def test_a_closed_terminal_stops_it_unless_nohup_says_otherwise(before: tuple[str, ...], ends: bool) -> None:
-    command = [*before, sys.executable, "-c", ASKED]
+    # The tests themselves may have been started by nohup.
+    command = ["env", "--default-signal=HUP", *before, sys.executable, "-c", ASKED]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGHUP)

@@ -27,7 +27,7 @@ from medpipe.pretrain.training import NonFiniteError, Training
 from medpipe.tracking.spool import read_events
 from medpipe_tests.pretrain.conftest import stage_run
 from medpipe_tests.pretrain.corpus import Corpus
-from medpipe_tests.pretrain.trainers import StopAfter, arguments, digests, losses, tiny
+from medpipe_tests.pretrain.trainers import StopAfter, arguments, copy_of, digests, losses, tiny
 
 
 def test_the_whole_curriculum(own_corpus: Corpus, plan: Plan) -> None:
@@ -145,6 +145,32 @@ def test_stopped_and_resumed_ends_with_the_same_bytes(
     assert digests(run.folder) == digests(other.folder)
     assert losses(run.folder) == losses(other.folder)
     assert resumed.model_copy(update={"seconds": 0}) == result.model_copy(update={"seconds": 0})
+
+
+def test_lost_before_its_first_checkpoint_a_stage_begins_again_where_the_one_before_ended(
+    own_corpus: Corpus, plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is saved on the way out, as nothing is by a process that is killed."""
+    stage_run(own_corpus, plan, "fast").run()
+    straight = copy_of(own_corpus, tmp_path / "straight")
+    original = Training.train_step
+
+    def lost(training: Training) -> Any:
+        if training.step == 21:
+            raise KeyError("lost")
+        return original(training)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyError, match="lost"):
+        patch.setattr(Training, "train_step", lost)
+        stage_run(own_corpus, plan, "stable").run()
+    news: list[str] = []
+    killed, other = stage_run(own_corpus, plan, "stable", news=news), stage_run(straight, plan, "stable")
+    assert list_checkpoints(killed.folder / "checkpoints") == []
+    killed.run()
+    other.run()
+    assert any("going on from the stage before" in line for line in news)
+    assert digests(killed.folder) == digests(other.folder)
+    assert losses(killed.folder) == losses(other.folder)
 
 
 def test_stopped_while_measuring(own_corpus: Corpus, plan: Plan) -> None:

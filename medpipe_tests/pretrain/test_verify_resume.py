@@ -1,10 +1,9 @@
-"""The proof of exact resume finds equality where it is, and differences where they are."""
+"""What the proof of exact resume is made of; the whole of it is shown by `test_resume_check.py`."""
 
 from __future__ import annotations
 
 import os
 import random
-from pathlib import Path
 
 import pytest
 
@@ -12,9 +11,9 @@ from medpipe.pretrain import verify_resume as module
 from medpipe.pretrain.compile import CompiledPlan
 from medpipe.pretrain.guard import run_lock
 from medpipe.pretrain.kill_points import arm
-from medpipe.pretrain.plan import STAGES, Plan, load_plan
+from medpipe.pretrain.plan import Plan
 from medpipe.pretrain.verify_resume import Comparison, VerifyError, verify_resume
-from medpipe_tests.pretrain.corpus import Corpus, build_corpus
+from medpipe_tests.pretrain.corpus import Corpus
 
 
 def short(plan: Plan) -> Plan:
@@ -33,23 +32,6 @@ def short(plan: Plan) -> Plan:
     values = plan.model_dump(mode="json") | {"stages": [stage.model_dump(mode="json") for stage in stages]}
     less = {"checkpoint_every_steps": 2, "sample": {"prompts": [], "tokens": 1}, "maximum_epochs": 100}
     return Plan.model_validate(values | less)
-
-
-@pytest.mark.slow
-def test_the_demo_plan_killed_at_steps_in_saves_and_at_borders(tmp_path: Path) -> None:
-    """Model, mixtures, rates, batch, precision and threads of the demo; its budgets are cut."""
-    plan = short(load_plan("demo"))
-    domains = tuple(sorted({entry.domain.value for stage in plan.stages for entry in stage.mixture}))
-    corpus = build_corpus(tmp_path, domains=domains, documents=60, validation=4, refined_share=0.75)
-    news: list[str] = []
-    compared = verify_resume(plan, corpus.snapshot, corpus.lake, say=news.append)
-    assert [each.stage for each in compared] == list(STAGES)
-    for each in compared:
-        assert each.different == [], news
-        kinds = [point.split(":")[0] for point in each.killed_at]
-        assert kinds in (["saving", "step", "border"], ["saving", "border"])
-        assert set(each.straight) >= {"weights", "moments", "generators", "cursor and counters", "losses"}
-    assert not list(corpus.lake.runs("x").parent.glob("verify-*"))
 
 
 def test_what_differs_is_named() -> None:
