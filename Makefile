@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 WORKERS ?= 3
+# A file runs on one worker, and files run in the order of medpipe_tests/conftest.py.
+SPREAD := --dist loadfile --no-loadscope-reorder
 MEGABYTES ?= 100
 GROWTH_MEGABYTES ?= 60
 BENCH_FOLDER ?= build/bench
@@ -40,10 +42,10 @@ pictures: $(STAMP) ## take the pictures of docs/walkthrough.md anew (chromium; H
 	@$(BIN)/python docs/take_pictures.py --home $(HOME_OF_PICTURES)
 
 test: $(STAMP) ## all tests (at most 30 minutes on two cores)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -n $(WORKERS) $(SPREAD)
 
 test-quick: $(STAMP) ## the inner loop: without slow, browser and hub-server tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow and not browser and not hub'
+	@$(BIN)/python -m pytest -n $(WORKERS) $(SPREAD) -m 'not slow and not browser and not hub'
 
 bench: $(STAMP) ## figures beside other tools, on the real records (about two hours; a quiet machine)
 	@rm -f bench/results/latest.jsonl

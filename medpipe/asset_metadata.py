@@ -236,7 +236,10 @@ def _with_few_colours(png: bytes) -> bytes:
         colourful = image.convert("RGB")
     for colours in _PICTURE_COLOURS:
         buffer = io.BytesIO()
-        few = colourful.quantize(colours, dither=Image.Dither.NONE)
+        # By the range of colours rather than how often each occurs: a colour bar is small and has them all.
+        few = colourful.quantize(
+            colours, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE
+        )
         few.save(buffer, format="png", optimize=True)
         png = min(png, buffer.getvalue(), key=len)
         if len(png) <= MOST_PICTURE_BYTES:

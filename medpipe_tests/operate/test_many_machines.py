@@ -29,9 +29,9 @@ from medpipe_tests.operate.dev import (
     wait_for,
     wait_until_served,
 )
-from medpipe_tests.operate.test_refresh import CATALOG, write_plan, write_records
 from medpipe_tests.postgres_server import PASSWORD, QUOTED, Postgres, postgres_server
 from medpipe_tests.s3_server import BUCKET, SECRET_KEY, S3Server, s3_server
+from medpipe_tests.small_home import CATALOG, write_plan, write_records
 from medpipe_tests.tracking.mlflow_server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.hub]

@@ -15,7 +15,7 @@ from medpipe.operate.dev import LOG
 from medpipe.pretrain.plan import builtin_plans
 from medpipe_tests.operate.conftest import free_port
 from medpipe_tests.operate.dev import RELOAD, ask, start_dev, status_of, stop_dev, wait_for, wait_until_served
-from medpipe_tests.operate.test_refresh import CATALOG, write_records
+from medpipe_tests.small_home import CATALOG, write_records
 
 pytestmark = pytest.mark.slow
 

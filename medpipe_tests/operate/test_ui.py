@@ -26,7 +26,7 @@ from medpipe_tests.operate.dev import (
     wait_for,
     wait_until_served,
 )
-from medpipe_tests.operate.test_refresh import CATALOG, write_plan, write_records
+from medpipe_tests.small_home import CATALOG, write_plan, write_records
 
 playwright = pytest.importorskip("playwright.sync_api")
 

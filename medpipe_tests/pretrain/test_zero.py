@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from medpipe.lake.digest import sha256_file
 from medpipe.pretrain import worker
 from medpipe.pretrain.checkpoint import OPTIMIZER, list_checkpoints, read_state, verify_checkpoint
 from medpipe.pretrain.compile import compile_plan
-from medpipe.pretrain.launch import trainer_command, trainer_environment
 from medpipe.pretrain.plan import load_plan
 from medpipe.pretrain.result import read_result, stage_run_folder
 from medpipe_tests.pretrain.corpus import Corpus
@@ -58,23 +55,6 @@ def test_some_steps_are_left_out(alone: tuple[Corpus, Path]) -> None:
     assert result is not None and 0 < len(result.skipped) < 10
 
 
-def train_stage(corpus: Corpus, plan: Path, stage: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Trains a stage and returns what was said; one process trains in this one."""
-    processes = load_plan(plan).devices.processes
-    command = trainer_command(
-        lake=corpus.lake.root, plan=plan, snapshot="current", stage=stage, processes=processes
-    )
-    if processes == 1:
-        capsys.readouterr()
-        assert worker.main(command[command.index("medpipe.pretrain.worker") + 1 :]) == 0
-        return capsys.readouterr().err
-    done = subprocess.run(
-        command, env=os.environ | trainer_environment(), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
 def folder_of(corpus: Corpus, plan: Path, stage: str) -> Path:
     return stage_run_folder(corpus.lake, compile_plan(load_plan(plan), corpus.snapshot, corpus.lake), stage)
 
@@ -83,11 +63,7 @@ def folder_of(corpus: Corpus, plan: Path, stage: str) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["zero1", "zero2", "zero3"])
 def test_two_processes_compute_what_one_does_and_one_goes_on_at_the_border(
-    corpus: Corpus,
-    alone: tuple[Corpus, Path],
-    tmp_path: Path,
-    strategy: str,
-    capsys: pytest.CaptureFixture[str],
+    corpus: Corpus, alone: tuple[Corpus, Path], tmp_path: Path, strategy: str
 ) -> None:
     two, together = copied(corpus, tmp_path / "two"), plan_for(tmp_path, 2, strategy)
     assert "2 processes" in train(two, together)
@@ -109,9 +85,9 @@ def test_two_processes_compute_what_one_does_and_one_goes_on_at_the_border(
         return
     # Over the border and back: one process takes the stage before over, then two go on from it again.
     for stage in ("stable", "anneal"):
-        train_stage(one, plan, stage, capsys)
-    assert "processes was 2, is 1" in train_stage(two, plan, "stable", capsys)
-    assert "processes was 1, is 2" in train_stage(two, together, "anneal", capsys)
+        train(one, plan, stage)
+    assert "processes was 2, is 1" in train(two, plan, "stable")
+    assert "processes was 1, is 2" in train(two, together, "anneal")
     for stage in ("stable", "anneal"):
         expected, found = (losses(folder_of(lake, plan, stage)) for lake in (one, two))
         assert found == pytest.approx(expected, rel=5e-4), stage
