@@ -110,7 +110,9 @@ def platform_servers(settings: Settings, places: Places, *, folder: Path) -> lis
     }
     code = _python("dagster", "code-server", "start", "--socket", code_socket.as_posix())
     code += ("-m", LOCATION, "--location-name", LOCATION, "--use-python-environment-entry-point")
-    webserver = _python("dagster_webserver", "-w", workspace.as_posix(), "--host", LOOPBACK)
+    # Behind the proxy, which refuses what comes from other pages, the names of the outside are right.
+    module = "dagster_webserver" if places.dagster_prefix else "medpipe.operate.webserver"
+    webserver = _python(module, "-w", workspace.as_posix(), "--host", LOOPBACK)
     webserver += ("--port", str(places.dagster_port))
     if places.dagster_prefix:
         webserver += ("--path-prefix", places.dagster_prefix)

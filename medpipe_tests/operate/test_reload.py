@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +18,16 @@ from medpipe.lake.layout import Lake
 from medpipe.operate.dev import LOG
 from medpipe.pretrain.plan import builtin_plans
 from medpipe_tests.operate.conftest import free_port
-from medpipe_tests.operate.dev import RELOAD, ask, start_dev, status_of, stop_dev, wait_for, wait_until_served
+from medpipe_tests.operate.dev import (
+    RELOAD,
+    ask,
+    runs_of,
+    start_dev,
+    status_of,
+    stop_dev,
+    wait_for,
+    wait_until_served,
+)
 from medpipe_tests.small_home import CATALOG, write_records
 
 pytestmark = pytest.mark.slow
@@ -186,6 +199,34 @@ def test_a_plan_outside_the_folder_is_refused_by_the_server(url: str) -> None:
         assert "not in enum type Plan" in answer["errors"][0]["message"]
     answer = launch(url, "pretrain_curriculum", "pretrain/fast", token_budget=7)
     assert "give at least" in str(answer), answer
+
+
+def refused(url: str, *, body: bytes | None = None, **headers: str) -> int:
+    """Status of an answer that is none; header names are written with `_` for `-`."""
+    sent = {"Content-Type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(urllib.request.Request(url, data=body, headers=sent), timeout=30)
+    return answer.value.code
+
+
+def test_a_page_of_another_site_starts_nothing(url: str) -> None:
+    params = {
+        "selector": {**SELECTOR, "jobName": "verify"},
+        "mode": "default",
+        "runConfigData": {},
+        "executionMetadata": {"tags": []},
+    }
+    start = {"query": LAUNCH, "variables": json.dumps({"params": params})}
+    body = json.dumps({"query": LAUNCH, "variables": {"params": params}}).encode()
+    before = runs_of(url)
+    assert refused(f"{url}/graphql?{urllib.parse.urlencode(start)}") == 405
+    assert refused(f"{url}/graphql", body=body, Origin="https://evil.example") == 403
+    assert refused(f"{url}/graphql", body=body, Sec_Fetch_Site="cross-site") == 403
+    assert refused(f"{url}/graphql", body=body, Host="rebound.example") == 421
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
+    socket = upgrade | {"Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    assert refused(f"{url}/graphql", Origin="https://evil.example", **socket) == 403
+    assert runs_of(url) == before
 
 
 def test_a_broken_entry_is_told_with_its_line_and_mended_by_another_reload(url: str, folder: Path) -> None:
