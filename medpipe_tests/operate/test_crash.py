@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ import pytest
 import yaml
 
 from medpipe.lake.digest import sha256_file
-from medpipe.pretrain.launch import trainer_command, trainer_environment
+from medpipe.pretrain import worker
 from medpipe.pretrain.plan import builtin_plans
 from medpipe_tests.operate.conftest import free_port
 from medpipe_tests.operate.dev import (
@@ -106,8 +104,17 @@ def undisturbed(tmp_path: Path) -> Iterator[dict[str, str]]:
     build_corpus(home / "lake", documents=200)
     plan = write_plan(tmp_path / "plan.yaml")
     for stage in ("fast", "stable"):
-        command = trainer_command(lake=home / "lake", plan=plan, snapshot="current", stage=stage)
-        subprocess.run(command, env=os.environ | trainer_environment(), check=True, timeout=600)
+        options = [
+            "--lake",
+            str(home / "lake"),
+            "--plan",
+            str(plan),
+            "--snapshot",
+            "current",
+            "--stage",
+            stage,
+        ]
+        assert worker.main(options) == 0
     yield {stage: str(final_weights(home / "lake", stage)) for stage in ("fast", "stable")}
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from medpipe.automation import FULL, ON_REQUEST, PRETRAIN, REFRESH, VERIFY
 from medpipe.graph import build_definitions
+from medpipe.lake.layout import Lake
 from medpipe.pretrain import verify_resume as proof
 from medpipe.pretrain import worker
 from medpipe.pretrain.assets import stage_key
@@ -22,6 +23,7 @@ from medpipe.pretrain.plan import STAGES, Plan, load_plan
 from medpipe.pretrain.result import SPOOL, stage_run_folder
 from medpipe.run_form import RunForm
 from medpipe.settings import Settings
+from medpipe.tokens.snapshot import CorpusSnapshot
 from medpipe.tracking.spool import Spool
 from medpipe_tests.pretrain.corpus import Corpus, build_corpus
 from medpipe_tests.pretrain.test_verify_resume import short
@@ -81,9 +83,25 @@ def test_before_any_training_the_fix_is_named(own_corpus: Corpus, plan: Plan) ->
     assert "materialise pretrain/fast first" in str(_failure(done))
 
 
+def train_here(lake: Lake, plan: Plan, snapshot: CorpusSnapshot, stage: str) -> None:
+    """Trains a stage in this process, which has torch loaded."""
+    command = proof._command(lake, plan, snapshot, stage)
+    assert worker.main(command[command.index("medpipe.pretrain.worker") + 1 :]) == 0
+
+
 @pytest.fixture
-def _fewer_kills(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All three in the first stage, one in each other: a kill costs a start of the trainer."""
+def _fewer_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start of the trainer takes seconds.
+
+    What is never killed is trained in this process. The other run is killed at places of all three kinds in
+    the first stage and at one in each other.
+    """
+    original = proof._train
+
+    def train(lake: Lake, plan: Plan, snapshot: CorpusSnapshot, stage: str) -> None:
+        (train_here if plan.name.endswith(proof.STRAIGHT) else original)(lake, plan, snapshot, stage)
+
+    monkeypatch.setattr(proof, "_train", train)
     all_points = proof._kill_points
     kept = {"stable": "saving", "anneal": "step", "converge": "border"}
 
@@ -96,7 +114,7 @@ def _fewer_kills(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_fewer_kills")
+@pytest.mark.usefixtures("_fewer_starts")
 def test_it_passes_on_the_demo_plan_killed_at_steps_in_saves_and_at_borders(tmp_path: Path) -> None:
     """Model, mixtures, rates, batch, precision and threads of the demo; its budgets are cut."""
     plan = short(load_plan("demo"))
@@ -129,9 +147,8 @@ def test_it_fails_on_a_run_that_differs(
     plan = short(plan)
     compiled = compile_pinned(plan, own_corpus.lake, stage="fast")
 
-    def tampered(lake: Any, trained: Plan, snapshot: Any, stage: str) -> None:
-        command = proof._command(lake, trained, snapshot, stage)
-        assert worker.main(command[command.index("medpipe.pretrain.worker") + 1 :]) == 0
+    def tampered(lake: Lake, trained: Plan, snapshot: CorpusSnapshot, stage: str) -> None:
+        train_here(lake, trained, snapshot, stage)
         if trained.name.endswith(proof.KILLED):
             named = proof.compile_plan(trained, snapshot, lake)
             with Spool(stage_run_folder(lake, named, stage) / SPOOL) as spool:
