@@ -104,17 +104,8 @@ def undisturbed(tmp_path: Path) -> Iterator[dict[str, str]]:
     build_corpus(home / "lake", documents=200)
     plan = write_plan(tmp_path / "plan.yaml")
     for stage in ("fast", "stable"):
-        options = [
-            "--lake",
-            str(home / "lake"),
-            "--plan",
-            str(plan),
-            "--snapshot",
-            "current",
-            "--stage",
-            stage,
-        ]
-        assert worker.main(options) == 0
+        options = {"lake": home / "lake", "plan": plan, "snapshot": "current", "stage": stage}
+        assert worker.main([f"--{name}={value}" for name, value in options.items()]) == 0
     yield {stage: str(final_weights(home / "lake", stage)) for stage in ("fast", "stable")}
 
 
