@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from medpipe.lake.files import write_bytes_atomically
-from medpipe.operate.servers import LOOPBACK, Places, ServerSpec
+from medpipe.operate.servers import HUB_SECRETS, LOOPBACK, Places, ServerSpec
 
 DAGSTER_PREFIX = "/dagster"
 MLFLOW_PREFIX = "/mlflow"
@@ -269,6 +269,7 @@ def proxy_server(
         command=(caddy, "run", "--config", path.as_posix(), "--adapter", "caddyfile"),
         # Caddy keeps a copy of its last configuration, and so of the password's hash, in the second one.
         env={"XDG_DATA_HOME": state.as_posix(), "XDG_CONFIG_HOME": folder.as_posix()},
+        without=HUB_SECRETS,
         opens=door.port if door.is_loopback else None,
         url=door.url,
     )

@@ -23,6 +23,10 @@ class ServerError(OSError):
     """A server could not be started; the message names the port and the fix."""
 
 
+HUB_SECRETS = ("HF_TOKEN",)
+"""Of no use to a server that does not fetch."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerSpec:
     """A server to be run in a process of its own."""
@@ -31,6 +35,8 @@ class ServerSpec:
     command: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     """Beside what this process has."""
+    without: tuple[str, ...] = ()
+    """What this process has and the server shall not."""
     opens: int | Path | None = None
     """Port on loopback or socket file that answers once it is up."""
     url: str | None = None
@@ -151,7 +157,12 @@ def _mlflow(settings: Settings, places: Places) -> ServerSpec:
         "PYTHONUNBUFFERED": "1",
     }
     return ServerSpec(
-        name="mlflow", command=command, env=env, opens=places.mlflow_port, url=places.mlflow_url
+        name="mlflow",
+        command=command,
+        env=env,
+        without=HUB_SECRETS,
+        opens=places.mlflow_port,
+        url=places.mlflow_url,
     )
 
 

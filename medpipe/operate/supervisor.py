@@ -104,7 +104,8 @@ class Supervisor:
 
     def _launch(self, spec: ServerSpec) -> subprocess.Popen[bytes]:
         guarded = [sys.executable, "-m", "medpipe.pretrain.guard", "--", *spec.command]
-        environment = {**os.environ, **spec.env, PARENT_VARIABLE: str(os.getpid())}
+        inherited = {name: value for name, value in os.environ.items() if name not in spec.without}
+        environment = {**inherited, **spec.env, PARENT_VARIABLE: str(os.getpid())}
         process = subprocess.Popen(
             guarded,
             env=environment,

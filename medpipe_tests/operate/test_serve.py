@@ -31,6 +31,7 @@ from medpipe_tests.operate.conftest import free_port
 from medpipe_tests.operate.dev import LAUNCH, RUNS, everything, stop_dev, wait_for
 
 PASSWORD = "correct horse battery"
+HUB_TOKEN = "hf_ThatNobodyGaveOut"
 needs_caddy = pytest.mark.skipif(shutil.which("caddy") is None, reason="apt-get install caddy")
 
 
@@ -91,6 +92,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     command = [sys.executable, "-m", "medpipe.cli", "serve", "--port", str(served.port)]
     command += ["--dagster-port", str(free_port()), "--mlflow-port", str(free_port())]
     own = {"MEDPIPE_HOME": str(home), "MEDPIPE_HUB": str(home / "sample"), "MEDPIPE_SERVE_PASSWORD": PASSWORD}
+    own["HF_TOKEN"] = HUB_TOKEN
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | own
     with (home / "serve.log").open("wb") as log:
         process = subprocess.Popen(
@@ -229,6 +231,8 @@ def test_the_password_is_nowhere(served: Served) -> None:
         assert not [part for part in process.cmdline() if PASSWORD in part]
         if "medpipe.cli" not in process.cmdline():
             assert PASSWORD not in process.environ().values()
+        fetches_nothing = any("caddy" in part or "mlflow" in part for part in process.cmdline())
+        assert not (fetches_nothing and HUB_TOKEN in process.environ().values()), process.cmdline()
     files = [path for path in served.home.rglob("*") if path.is_file() and path.stat().st_size < 50_000_000]
     assert served.home / LOG in files
     for path in files:
