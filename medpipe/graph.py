@@ -37,13 +37,11 @@ waits for them waits for ever. So neither Polars nor any module of medpipe, whic
 """
 
 
-def _without_personal_data(text: str) -> str:
-    """A text of a source as a page may show it that many people see."""
-    import polars as pl
+def _without_personal_data(texts: list[str]) -> list[str]:
+    """Texts of a source as a page may show them that many people see."""
+    from medpipe.curate.privacy.scrub import scrub_texts
 
-    from medpipe.curate.privacy.scrub import scrub
-
-    return str(scrub(pl.Series([text])).texts.item())
+    return scrub_texts(texts)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:

@@ -91,7 +91,7 @@ def _build_corpus_asset(
         from medpipe.curate.licence_statements import check_statements
         from medpipe.curate.near_duplicates.overlap import OVERLAP, draw_overlap, overlap_matrix
         from medpipe.curate.plots import draw_funnel
-        from medpipe.curate.privacy.scrub import scrub
+        from medpipe.curate.privacy.scrub import scrub_texts
 
         with plain_failures():
             settings = config.curation(form.purpose)
@@ -176,7 +176,7 @@ def _build_corpus_asset(
                     parts,
                     schema=schema,
                     columns=["source", "lang", "domain", "split", *content_columns(kind)],
-                    clean=lambda text: str(scrub(pl.Series([text])).texts.item()),
+                    mask=scrub_texts,
                 ),
             },
             check_results=[

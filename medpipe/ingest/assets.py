@@ -1,6 +1,5 @@
 """`raw/<source>`: one snapshot of a source's files as published, pinned by revision."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,6 +8,7 @@ from medpipe.asset_metadata import (
     OWNERS,
     PREVIEW_ROWS,
     RAW_GROUP,
+    Mask,
     Rebuild,
     code_link,
     dataset_metadata,
@@ -130,7 +130,7 @@ def _accepted(held: "HeldRevision | None", *, is_new: bool) -> dg.AssetCheckResu
 
 
 def build_raw_asset(
-    source: Source, *, settings: Settings, lake: Lake, mask: Callable[[str], str] = str
+    source: Source, *, settings: Settings, lake: Lake, mask: Mask = list
 ) -> dg.AssetsDefinition:
     """The asset that fetches one source; its data version is the commit.
 
@@ -190,7 +190,7 @@ def build_raw_asset(
                 **metadata,
                 "number of files": len(files),
                 "revision": fetched.revision,
-                "preview": preview_table(rows, clean=mask),
+                "preview": preview_table(rows, mask=mask),
                 "fetched files": facts_table(
                     [{"path": f.path, "bytes": f.bytes, "sha256": f.sha256} for f in files[:100]]
                 ),

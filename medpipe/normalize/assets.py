@@ -1,6 +1,5 @@
 """`normalized/<source>`: a source's rows as typed records, the rejected ones beside them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -8,6 +7,7 @@ import dagster as dg
 from medpipe.asset_metadata import (
     NORMALIZED_GROUP,
     OWNERS,
+    Mask,
     Rebuild,
     code_link,
     dataset_metadata,
@@ -82,9 +82,7 @@ def _account(facts: dict[str, Any]) -> str:
     )
 
 
-def build_normalized_asset(
-    source: Source, *, lake: Lake, mask: Callable[[str], str] = str
-) -> dg.AssetsDefinition:
+def build_normalized_asset(source: Source, *, lake: Lake, mask: Mask = list) -> dg.AssetsDefinition:
     """The asset that normalises one source; its data version is the records' digest.
 
     Args:
@@ -148,7 +146,7 @@ def build_normalized_asset(
                     built.dataset.files("part-*.parquet"),
                     schema=schema,
                     columns=["path", "row", "lang", "domain", *content_columns(source.record_kind)],
-                    clean=mask,
+                    mask=mask,
                 ),
             },
             check_results=_checks(built.dataset, source.record_kind),

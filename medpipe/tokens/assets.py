@@ -1,6 +1,6 @@
 """`tokenizer`, `shards/<domain>` and `snapshot`: the corpus as token ids that a trainer maps into memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -10,6 +10,7 @@ from medpipe.asset_metadata import (
     PREVIEW_ROWS,
     REUSED,
     TOKENS_GROUP,
+    Mask,
     Rebuild,
     code_link,
     column_lineage,
@@ -148,7 +149,7 @@ def _build_shards_asset(
     tokenizer_of: TokenizerOf,
     *,
     lake: Lake,
-    mask: Callable[[str], str],
+    mask: Mask,
 ) -> dg.AssetsDefinition:
     key = shards_key(domain)
 
@@ -221,7 +222,7 @@ def _build_shards_asset(
                 "tokens": tokens,
                 "bytes": sum(dataset.manifest.bytes for dataset in datasets),
                 "preview": preview_table(
-                    first_documents(datasets, load_tokenizer(tokenizer), most=PREVIEW_ROWS), clean=mask
+                    first_documents(datasets, load_tokenizer(tokenizer), most=PREVIEW_ROWS), mask=mask
                 ),
                 "by source": facts_table(rows),
                 REUSED: all(result.reused for result in built.values()),
@@ -258,7 +259,7 @@ def build_token_assets(
     tokenizer: TokenizerConfig,
     lake: Lake,
     tokenizer_of: TokenizerOf | None = None,
-    mask: Callable[[str], str] = str,
+    mask: Mask = list,
 ) -> list[dg.AssetsDefinition]:
     """Tokenizer, one asset a domain that an enabled source has, and the snapshot.
 

@@ -83,6 +83,12 @@ def scrub(
     return Scrubbed(_with_rows(texts, found), ordered, review)
 
 
+def scrub_texts(texts: list[str]) -> list[str]:
+    """The texts without personal data, as a page may show them that many people see."""
+    scrubbed: list[str] = scrub(pl.Series(texts, dtype=pl.String)).texts.to_list()
+    return scrubbed
+
+
 def _candidates(texts: pl.Series, names: tuple[str, ...]) -> Iterator[tuple[int, str, str, list[Rule]]]:
     """Row, text, narrowed text and rules to try, of the texts in which a rule can match."""
     narrow = narrow_texts(texts)
