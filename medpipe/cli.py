@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from medpipe.cli_output import AsJson, print_json
 from medpipe.lake.error_words import HANDLED, in_words
 from medpipe.lineage_cli import batch, forget, trace
-from medpipe.operate_cli import doctor, prune, serve
+from medpipe.operate_cli import DagsterPort, MlflowPort, doctor, prune, serve
 from medpipe.plan_cli import PlanName, StartFromRun, plan_app, settings_from
 from medpipe.pretrain.plan_parts import StageName
 from medpipe.settings import Settings
@@ -101,8 +101,8 @@ def run(
 
 @app.command()
 def dev(
-    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+    dagster_port: DagsterPort = 3000,
+    mlflow_port: MlflowPort = 5000,
     sample: Annotated[bool, typer.Option(help="Work on the sample corpus instead of the hub.")] = False,
 ) -> None:
     """Start Dagster with its daemon and MLflow on loopback, with one log, until Ctrl-C."""

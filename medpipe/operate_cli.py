@@ -13,6 +13,13 @@ from rich.table import Table
 from medpipe.cli_output import AsJson, print_json
 from medpipe.settings import Settings
 
+DagsterPort = Annotated[
+    int, typer.Option("--dagster-port", min=1, max=65_535, help="Port of the Dagster UI, on loopback.")
+]
+MlflowPort = Annotated[
+    int, typer.Option("--mlflow-port", min=1, max=65_535, help="Port of the MLflow UI, on loopback.")
+]
+
 
 def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what nobody alive works on.")] = False,
@@ -98,15 +105,18 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; another than loopback needs a password.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port that people come in by.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port that people come in by.")] = 8080,
     public_url: Annotated[
         str | None, typer.Option(help="What people type, where it is not http://<host>:<port>.")
     ] = None,
     tls: Annotated[
         str, typer.Option(help="off, internal (Caddy's own authority) or auto (Let's Encrypt; public name).")
     ] = "off",
-    dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopback.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI, on loopback.")] = 5000,
+    dagster_port: DagsterPort = 3000,
+    mlflow_port: MlflowPort = 5000,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="Ask nobody: a gateway before it logs people in.")
+    ] = False,
 ) -> None:
     """Start everything behind one reverse proxy with a password (MEDPIPE_SERVE_PASSWORD), until Ctrl-C."""
     from medpipe.operate.dev import serve_until_stopped
@@ -123,6 +133,7 @@ def serve(
         tls=tls,
         user=settings.serve_user,
         password=settings.serve_password,
+        asks_nobody=no_password,
     )
     check_door(door)
     caddy = find_caddy()

@@ -23,7 +23,7 @@ class RunForm(dg.ConfigurableResource[None]):
     token_budget: int | None = Field(
         default=None,
         description="Tokens of the whole curriculum: all stages are scaled alike, the run gets a name and "
-        "digests of its own. As the plan says if left out or 0.",
+        "digests of its own. If left out or 0: MEDPIPE_TOKEN_BUDGET if that is set, else as the plan says.",
     )
     start_from: str | None = Field(
         default=None,

@@ -71,6 +71,10 @@ def serve_until_stopped(
         require_free(places.dagster_port, "--dagster-port")
         if is_own_store(settings):
             require_free(places.mlflow_port, "--mlflow-port")
+            if places.mlflow_port == places.dagster_port:
+                raise ServerError(
+                    f"both UIs cannot have port {places.mlflow_port}; give another --mlflow-port"
+                )
         folder = Path(tempfile.mkdtemp(prefix="medpipe-"))
         keep_watch()
         stop = Stop()

@@ -43,6 +43,8 @@ class Door:
     """One of `TLS`."""
     user: str = "medpipe"
     password: SecretStr | None = None
+    asks_nobody: bool = False
+    """Whether a gateway before it logs people in, so that it needs no password."""
 
     @property
     def is_loopback(self) -> bool:
@@ -66,8 +68,15 @@ class Door:
         """Of its own pages, as a browser sends them."""
         scheme = "http" if self.tls == "off" else "https"
         parts = urlsplit(self.url)
-        here = [f"{scheme}://{name}:{self.port}" for name in self.hosts]
-        return sorted({f"{parts.scheme}://{parts.netloc}", *here})
+        here = [_origin(scheme, name, self.port) for name in self.hosts]
+        return sorted({_origin(parts.scheme, parts.hostname or "", parts.port), *here})
+
+
+def _origin(scheme: str, host: str, port: int | None) -> str:
+    """A browser leaves out the port that the scheme has anyway."""
+    name = f"[{host}]" if ":" in host else host
+    is_usual = port in (None, {"http": 80, "https": 443}.get(scheme))
+    return f"{scheme}://{name}" if is_usual else f"{scheme}://{name}:{port}"
 
 
 def find_caddy() -> str:
@@ -89,7 +98,7 @@ def check_door(door: Door) -> None:
     """Refuses what would let strangers in.
 
     Raises:
-        ProxyError: other machines could come in without a password, or by no name at all.
+        ProxyError: somebody could come in without a password, or by no name at all.
     """
     if door.tls not in TLS:
         raise ProxyError(f"--tls {door.tls} must be one of {', '.join(TLS)}")
@@ -97,6 +106,11 @@ def check_door(door: Door) -> None:
     if not door.is_loopback and not password:
         raise ProxyError(
             f"--host {door.host} lets other machines in; set MEDPIPE_SERVE_PASSWORD, or leave --host out"
+        )
+    if not password and not door.asks_nobody:
+        raise ProxyError(
+            f"set MEDPIPE_SERVE_PASSWORD (at least {_SHORTEST_PASSWORD} characters), or say --no-password "
+            "if a gateway before it logs people in"
         )
     if password and len(password) < _SHORTEST_PASSWORD:
         raise ProxyError(f"MEDPIPE_SERVE_PASSWORD needs at least {_SHORTEST_PASSWORD} characters")
@@ -140,7 +154,7 @@ def _mlflow_behind(places: Places) -> str:
     return f"""		redir {MLFLOW_PREFIX} {MLFLOW_PREFIX}/
 		handle {MLFLOW_PREFIX}/* {{
 			reverse_proxy {LOOPBACK}:{places.mlflow_port} {{
-				# MLflow answers to its own address only; whose page asks has been looked at above.
+				# Both answer to their own address only; whose page asks has been looked at above.
 				header_up Host {{upstream_hostport}}
 				header_up -Origin
 				header_up -Authorization
@@ -235,6 +249,8 @@ def caddyfile(door: Door, places: Places, *, password_hash: str | None, has_mlfl
 		redir / {DAGSTER_PREFIX}/
 		handle {DAGSTER_PREFIX}* {{
 			reverse_proxy {LOOPBACK}:{places.dagster_port} {{
+				header_up Host {{upstream_hostport}}
+				header_up -Origin
 				header_up -Authorization
 			}}
 		}}

@@ -116,9 +116,8 @@ def platform_servers(settings: Settings, places: Places, *, folder: Path) -> lis
     }
     code = _python("dagster", "code-server", "start", "--socket", code_socket.as_posix())
     code += ("-m", LOCATION, "--location-name", LOCATION, "--use-python-environment-entry-point")
-    # Behind the proxy, which refuses what comes from other pages, the names of the outside are right.
-    module = "dagster_webserver" if places.dagster_prefix else "medpipe.operate.webserver"
-    webserver = _python(module, "-w", workspace.as_posix(), "--host", LOOPBACK)
+    # Behind the proxy too: a browser on the machine reaches its port past the proxy.
+    webserver = _python("medpipe.operate.webserver", "-w", workspace.as_posix(), "--host", LOOPBACK)
     webserver += ("--port", str(places.dagster_port))
     if places.dagster_prefix:
         webserver += ("--path-prefix", places.dagster_prefix)

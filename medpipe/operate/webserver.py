@@ -2,7 +2,7 @@
 
 The options are those of `dagster-webserver`. That looks at no `Host` and no `Origin`, and executes what is
 asked for by GET: any page that is open in a browser on the machine could start a run. Here it cannot.
-MLflow's server has such a guard of its own; `medpipe serve` puts a proxy before both.
+MLflow's server has such a guard of its own. The proxy of `medpipe serve` asks under this address.
 """
 
 from __future__ import annotations

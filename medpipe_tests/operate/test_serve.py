@@ -50,6 +50,7 @@ class Served:
 
     home: Path
     port: int
+    dagster_port: int
 
     @property
     def url(self) -> str:
@@ -88,9 +89,9 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("serve")
     generate(home / "sample")
-    served = Served(home, free_port())
+    served = Served(home, free_port(), free_port())
     command = [sys.executable, "-m", "medpipe.cli", "serve", "--port", str(served.port)]
-    command += ["--dagster-port", str(free_port()), "--mlflow-port", str(free_port())]
+    command += ["--dagster-port", str(served.dagster_port), "--mlflow-port", str(free_port())]
     own = {"MEDPIPE_HOME": str(home), "MEDPIPE_HUB": str(home / "sample"), "MEDPIPE_SERVE_PASSWORD": PASSWORD}
     own["HF_TOKEN"] = HUB_TOKEN
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | own
@@ -199,6 +200,20 @@ def test_a_forged_request_starts_nothing(served: Served) -> None:
 
 @needs_caddy
 @pytest.mark.slow
+def test_a_forged_request_past_the_proxy_starts_nothing(served: Served) -> None:
+    """A page in a browser on the machine reaches the port that the proxy hands on to."""
+    start, before = mutation(), served.runs()
+    past = Served(served.home, served.dagster_port, served.dagster_port)
+    assert past.get(asking(start), password=None, Sec_Fetch_Site="cross-site").status == 405
+    assert (
+        past.get("/dagster/graphql", password=None, body=start, Origin="https://evil.example").status == 403
+    )
+    assert past.get("/dagster/graphql", password=None, body=start, Host="rebound.example").status == 421
+    assert served.runs() == before
+
+
+@needs_caddy
+@pytest.mark.slow
 def test_live_pages_of_our_own_get_their_socket(served: Served) -> None:
     websockets = pytest.importorskip("websockets")
     login = "Basic " + base64.b64encode(f"medpipe:{PASSWORD}".encode()).decode()
@@ -231,8 +246,8 @@ def test_the_password_is_nowhere(served: Served) -> None:
         assert not [part for part in process.cmdline() if PASSWORD in part]
         if "medpipe.cli" not in process.cmdline():
             assert PASSWORD not in process.environ().values()
-        fetches_nothing = any("caddy" in part or "mlflow" in part for part in process.cmdline())
-        assert not (fetches_nothing and HUB_TOKEN in process.environ().values()), process.cmdline()
+            fetches_nothing = any("caddy" in part or "mlflow" in part for part in process.cmdline())
+            assert not (fetches_nothing and HUB_TOKEN in process.environ().values()), process.cmdline()
     files = [path for path in served.home.rglob("*") if path.is_file() and path.stat().st_size < 50_000_000]
     assert served.home / LOG in files
     for path in files:
@@ -269,18 +284,42 @@ def test_caddy_takes_the_configuration(tls: str, has_mlflow: bool, tmp_path: Pat
         (Door(host="0.0.0.0", public_url="https://corpus.example"), "set MEDPIPE_SERVE_PASSWORD"),
         (Door(host="0.0.0.0", password=SecretStr(PASSWORD)), "--public-url https://corpus.example"),
         (Door(host="::1", password=SecretStr(PASSWORD)), "--public-url https://corpus.example"),
+        (Door(), "set MEDPIPE_SERVE_PASSWORD"),
+        (Door(password=SecretStr("")), "--no-password"),
+        (Door(public_url="https://corpus.example"), "set MEDPIPE_SERVE_PASSWORD"),
+        (Door(host="0.0.0.0", public_url="https://corpus.example", asks_nobody=True), "leave --host out"),
         (Door(password=SecretStr("short")), "at least 12 characters"),
-        (Door(public_url="corpus.example"), "must look like https://corpus.example"),
-        (Door(public_url="https://corpus.example/{x}"), "without a path"),
-        (Door(tls="on"), "off, internal, auto"),
-        (Door(user="a b"), "letters and digits"),
+        (Door(public_url="corpus.example", asks_nobody=True), "must look like https://corpus.example"),
+        (Door(public_url="https://corpus.example/{x}", asks_nobody=True), "without a path"),
+        (Door(tls="on", asks_nobody=True), "off, internal, auto"),
+        (Door(user="a b", asks_nobody=True), "letters and digits"),
     ],
 )
 def test_what_would_let_strangers_in_is_refused(door: Door, fix: str) -> None:
     with pytest.raises(ProxyError, match=re.escape(fix)):
         check_door(door)
-    check_door(Door())
+    check_door(Door(asks_nobody=True))
     check_door(Door(host="0.0.0.0", public_url="https://corpus.example", password=SecretStr(PASSWORD)))
+
+
+@pytest.mark.parametrize(
+    ("door", "origins"),
+    [
+        (Door(port=80), {"http://127.0.0.1", "http://localhost"}),
+        (Door(port=443, tls="internal"), {"https://127.0.0.1", "https://localhost"}),
+        (Door(port=8080), {"http://127.0.0.1:8080", "http://localhost:8080"}),
+        (
+            Door(host="0.0.0.0", port=8443, public_url="https://Corpus.Example:443"),
+            {"https://corpus.example", "http://corpus.example:8443"},
+        ),
+        (
+            Door(host="::1", port=8080, public_url="http://[::1]:8080"),
+            {"http://[::1]:8080"},
+        ),
+    ],
+)
+def test_its_own_origins_are_written_as_browsers_write_them(door: Door, origins: set[str]) -> None:
+    assert set(door.origins) == origins
 
 
 def test_without_caddy_the_command_says_how_to_install_it(
@@ -288,5 +327,5 @@ def test_without_caddy_the_command_says_how_to_install_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("MEDPIPE_HOME", str(tmp_path))
-    said = CliRunner().invoke(app, ["serve"])
+    said = CliRunner().invoke(app, ["serve", "--no-password"])
     assert said.exit_code == 1 and "apt-get install caddy" in said.output
