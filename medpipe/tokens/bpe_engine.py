@@ -189,6 +189,11 @@ def _classes(digits_alone: bool) -> NDArray[np.uint8]:
     return classes
 
 
+@lru_cache(maxsize=1)
+def _tables_of(content: str) -> Tables:
+    return build_tables(Tokenizer.from_str(content))
+
+
 class BpeEngine:
     """Byte-level BPE in a compiled kernel: no Python object a token, no lock while it works.
 
@@ -203,7 +208,8 @@ class BpeEngine:
         Raises:
             NotByteLevelBpe: the tokenizer does something that the kernel does not.
         """
-        self._tables = build_tables(tokenizer)
+        # By its content: all sources of a domain are encoded with one tokenizer, loaded anew for each.
+        self._tables = _tables_of(tokenizer.to_str())
 
     def encode(
         self, texts: pl.Series, *, eos_id: int, dtype: str, vocabulary_size: int
