@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TOKENIZER_CODE_VERSION = "1"
 """Raise it when the same sample gives another tokenizer."""
-SHARD_CODE_VERSION = "2"
+SHARD_CODE_VERSION = "3"
 """Raise it when the same documents and tokenizer give other shards."""
 BYTES = 256
 """Entries that every byte-level vocabulary starts with: any text can be encoded."""
@@ -97,5 +97,6 @@ class ShardConfig(BaseModel):
     """A shard is closed before a document that would exceed it: 64 MB of uint16. A longer document has a
     shard of its own."""
     min_text_bytes: int = Field(default=32_000_000, ge=1, le=2**30)
-    """Shards are also cut where the documents themselves say so, once they hold so much text, and then hold
-    2.7 times as much on average: an added or removed document changes the shards around it only."""
+    """Shards are also cut where the documents themselves say so, once they hold so much text, or a 32nd of
+    the source's if that is less, and then hold 2.7 times as much on average: an added or removed document
+    changes the shards around it only."""

@@ -32,6 +32,8 @@ Key = tuple[str, str]
 _SEED = 0x5EED
 """So that marks and other draws on the same ids have nothing to do with each other."""
 _HALF = np.uint64(32)
+_CHUNKS_A_SOURCE = 32
+_LEAST_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,24 @@ class Chunk:
     text_bytes: int
     digest: str
     """Of ids, languages and texts in order; empty where none was asked for."""
+
+
+def least_text(total_bytes: int | None, *, most: int) -> int:
+    """Text that a chunk of a source holds at least: so little that a small source has several chunks, too.
+
+    A source that stays between two powers of two of bytes keeps its cuts.
+
+    Args:
+        total_bytes: of the source's text; None if nobody has counted it.
+        most: bytes that are enough for a chunk of any source.
+
+    Returns:
+        Bytes: `most`, or a power of two of which the source has 16 to 32, if that is less.
+    """
+    if total_bytes is None:
+        return most
+    share = max(1, -(-total_bytes // _CHUNKS_A_SOURCE))
+    return min(most, max(_LEAST_BYTES, 1 << (share - 1).bit_length()))
 
 
 def is_marked(

@@ -17,7 +17,7 @@ from medpipe.lake.layout import Lake
 from medpipe.lake.manifest import Recipe
 from medpipe.records.kinds import Domain
 from medpipe.tokens.config import SHARD_CODE_VERSION, ShardConfig
-from medpipe.tokens.cuts import Chunk, find_chunks
+from medpipe.tokens.cuts import Chunk, find_chunks, least_text
 from medpipe.tokens.documents import documents_of
 from medpipe.tokens.earlier import EarlierChunk, earlier_chunks, link_equal_chunks
 from medpipe.tokens.engine import (
@@ -129,15 +129,16 @@ def _build(
         if found is not None:
             built[source] = BuiltShards(found, reused=True)
             continue
+        total_bytes = stated.get("text_bytes", {}).get(domain.value)
         text = SourceText(
             reader=documents_of(documents, source, domain),
             source=source,
             label=f"shards/{domain.value}: {source}",
-            total_bytes=stated.get("text_bytes", {}).get(domain.value),
+            total_bytes=total_bytes,
             vocabulary_size=int(tokenizer.manifest.facts["vocabulary_size"]),
             eos_id=int(tokenizer.manifest.facts["eos_id"]),
             limit=config.max_tokens_per_shard,
-            least=config.min_text_bytes,
+            least=least_text(total_bytes, most=config.min_text_bytes),
         )
         facts: dict[str, Any] = {
             "domain": domain.value,

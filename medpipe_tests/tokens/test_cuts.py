@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medpipe.tokens.cuts import Chunk, ChunkCutter, chunk_ends, find_chunks, is_marked
+from medpipe.tokens.cuts import Chunk, ChunkCutter, chunk_ends, find_chunks, is_marked, least_text
 from medpipe.tokens.sample import draw
 
 LEAST = 1000
@@ -120,3 +120,24 @@ def test_a_long_document_is_always_marked_and_an_empty_one_never() -> None:
     assert is_marked(ids, np.full(500, 64), spread=64).all()
     assert not is_marked(ids, np.zeros(500, np.int64), spread=1).any()
     assert 40 < is_marked(ids, np.full(500, 64), spread=640).sum() < 60
+
+
+@pytest.mark.parametrize(
+    ("total_bytes", "least"),
+    [
+        (None, 32_000_000),
+        (0, 1 << 18),
+        (1_000_000, 1 << 18),
+        (10_000_000, 1 << 19),
+        (400_000_000, 1 << 24),
+        (2**63, 32_000_000),
+    ],
+)
+def test_a_small_source_has_several_chunks_too(total_bytes: int | None, least: int) -> None:
+    assert least_text(total_bytes, most=32_000_000) == least
+    assert least_text(total_bytes, most=1500) == 1500
+
+
+@given(st.integers(1 << 24, 1 << 29))
+def test_a_source_has_16_to_32_times_the_least_text(total_bytes: int) -> None:
+    assert 16 <= total_bytes / least_text(total_bytes, most=1 << 40) <= 32
