@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import matplotlib.figure
 import numba
 import polars
 import pyarrow.parquet
@@ -25,7 +26,7 @@ from medpipe.operate.materialise import materialise
 from medpipe.refresh.jobs import keys_behind, raw_config
 from medpipe.settings import Settings
 
-LOADED = (numba, polars, pyarrow.parquet, medpipe.curate.corpus, medpipe.tokens.shards)
+LOADED = (matplotlib.figure, numba, polars, pyarrow.parquet, medpipe.curate.corpus, medpipe.tokens.shards)
 """What an asset would import by itself."""
 
 
