@@ -77,7 +77,8 @@ def ask(source: Source, before: Asked, *, settings: Settings, clock: Clock) -> A
     Returns:
         What is known now; `before` itself where it is too early to ask.
     """
-    if clock.now < before.wait_until:
+    # What was noted while the clock stood ahead is no reason to wait.
+    if before.asked_at <= clock.now < before.wait_until:
         return before
     try:
         if (refusal := why_not_fetched(source, settings)) is not None:

@@ -32,7 +32,11 @@ _PREPARE = "from medpipe.operate.dev import prepare; prepare(with_sample={})"
 
 
 def prepare(*, with_sample: bool) -> None:
-    """Creates the databases of Dagster and MLflow where they are not there yet, and the sample corpus."""
+    """Creates the databases of Dagster and MLflow where they are not there yet, and the sample corpus.
+
+    Sensors that looked last while the clock stood ahead look again.
+    """
+    from medpipe.operate.doctor.sensors import sensors_ahead
     from medpipe.operate.instance import open_instance
     from medpipe.sample.generate import generate
     from medpipe.tracking.store import ensure_store
@@ -40,8 +44,10 @@ def prepare(*, with_sample: bool) -> None:
     settings = Settings()
     if with_sample and settings.hub is not None:
         generate(settings.hub)
-    with open_instance(settings):
-        pass
+    with open_instance(settings) as instance:
+        for ahead in list(sensors_ahead(instance)):
+            if ahead.repair is not None:
+                ahead.repair()
     if is_own_store(settings):
         ensure_store(settings)
 

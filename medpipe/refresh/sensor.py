@@ -35,7 +35,8 @@ def build_refresh_sensor(
         default_status=default_sensor_status(settings),
         description=(
             "Asks for each source's newest revision, one small request a repository, and refreshes those "
-            "that changed. A source that was never fetched is left alone until a person fetches it."
+            "that changed. A source that was never fetched waits for a person or the weekly refresh, and so "
+            "do the others: the corpus is made of all enabled sources."
         ),
     )
     def new_revisions(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -52,12 +53,14 @@ def build_refresh_sensor(
         if not seen.wanted:
             return _skip(_nothing(seen), seen.watch)
         if unfetched := _missing(sources, seen, lake):
-            return _skip(
+            reason = (
                 f"{', '.join(seen.wanted)} changed, but {', '.join(unfetched)} was never fetched and "
                 "normalised, and the corpus is made of all enabled sources; materialise it, or "
-                "`medpipe sources disable` it",
-                seen.watch,
+                "`medpipe sources disable` it"
             )
+            # A new source in the catalog would else end all refreshes without a word outside the UI.
+            context.log.warning(reason)
+            return _skip(reason, seen.watch)
         context.log.info(f"new: {reasons({**seen.follow, **seen.fetch})}")
         request = dg.RunRequest(
             run_key=seen.run_key,

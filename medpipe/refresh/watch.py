@@ -116,7 +116,8 @@ def look(
     places = {source.id: place for source in sources if (place := place_of(source, settings)) is not None}
     raw = {source.id: find_current(lake, "raw", source.id) for source in sources}
     asked: dict[str, Asked] = {}
-    busy_until = max((each.busy_until for each in watch.asked.values()), default=0.0)
+    # But for what was noted while the clock stood ahead.
+    busy_until = max((a.busy_until for a in watch.asked.values() if a.asked_at <= started), default=0.0)
     # Where time is short those that were asked longest ago come first.
     for source in sorted(sources, key=lambda each: _last_asked(watch, places.get(each.id))):
         place = places.get(source.id)

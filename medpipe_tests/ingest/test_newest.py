@@ -79,6 +79,17 @@ def test_a_failure_is_told_and_waited_out_longer_each_time(
     assert question(proxy, tmp_path, second, now=2e9).failures == 0
 
 
+def test_what_was_noted_while_the_clock_stood_ahead_keeps_nobody_waiting(
+    hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path
+) -> None:
+    year = 365 * 24 * HOUR
+    proxy.every_status = 500
+    ahead = question(proxy, tmp_path, Asked(), now=year)
+    assert ahead.failures == 1 and ahead.wait_until > year
+    proxy.every_status = None
+    assert question(proxy, tmp_path, ahead, now=HOUR).failures == 0
+
+
 def test_a_busy_hub_is_left_alone_as_long_as_it_asks(
     hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from medpipe.lake.layout import Lake, open_lake
 from medpipe.operate.doctor import lake as lakes
 from medpipe.operate.doctor.finding import Finding
 from medpipe.operate.doctor.runs import has_live_runs, leaked_slots, missing_daemon, stuck_runs
+from medpipe.operate.doctor.sensors import sensors_ahead
 from medpipe.operate.doctor.tracking import unfinished_runs
 from medpipe.operate.doctor.trainers import orphan_trainers
 from medpipe.operate.instance import open_instance
@@ -37,6 +38,7 @@ def examine(settings: Settings, *, repair: bool = False, read_all: bool = False)
             lambda: stuck_runs(instance),
             lambda: leaked_slots(instance),
             lambda: missing_daemon(instance),
+            lambda: sensors_ahead(instance),
             lambda: _of_lake(lake, read_all=read_all),
             lambda: () if has_live_runs(instance) else unfinished_runs(settings, lake),
         )

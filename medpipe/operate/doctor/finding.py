@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["trainer", "pool slot", "run", "data set", "daemon", "mlflow run", "unreadable"]
+Kind = Literal["trainer", "pool slot", "run", "data set", "daemon", "sensor", "mlflow run", "unreadable"]
 Outcome = Literal["found", "repaired", "not repaired"]
 
 

@@ -196,18 +196,30 @@ def heads(lake: Lake) -> Iterator[Finding]:
     """`HEAD` files that name a data set which is not there."""
     for depth in range(1, _DEPTH + 1):
         for head in sorted(lake.root.glob("/".join([*["*"] * depth, HEAD]))):
-            if not (head.parent / head.read_text().strip() / MANIFEST).is_file():
+            if not _is_dataset(head.parent, named := _named_by(head)):
                 yield Finding(
                     kind="data set",
                     thing=_name(lake, head),
-                    problem=f"it names {head.read_text().strip() or 'nothing'}, which is no data set",
+                    problem=f"it names {named[:80] or 'nothing'}, which is no data set",
                     fix=f"remove it; materialising {_name(lake, head.parent)} makes one current again",
                     repair=partial(_remove_head, head),
                 )
 
 
+def _named_by(head: Path) -> str:
+    """What a `HEAD` says, whatever bytes a crash or a person left there."""
+    return head.read_bytes().decode(errors="replace").strip()
+
+
+def _is_dataset(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name / MANIFEST).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        return False
+
+
 def _remove_head(head: Path) -> str | None:
-    if head.exists() and (head.parent / head.read_text().strip() / MANIFEST).is_file():
+    if head.exists() and _is_dataset(head.parent, _named_by(head)):
         return "it has been made again"
     head.unlink(missing_ok=True)
     return None

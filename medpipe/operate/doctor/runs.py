@@ -8,6 +8,7 @@ from functools import partial
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.launcher import WorkerStatus
+from dagster._daemon.controller import get_daemon_statuses
 
 from medpipe.lake.process import boot_id, ticks_per_second, ticks_since_boot
 from medpipe.operate.doctor.finding import Finding
@@ -17,6 +18,8 @@ _EXECUTING = (DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunSta
 _FINISHED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 _FORGOTTEN_S = 3600.0
 """A run is queued within moments of being made; what executes itself is started at once."""
+_SILENT_SECONDS = 120.0
+"""A daemon's heart beats every 30 seconds; Dagster itself waits for half an hour."""
 
 
 def stuck_runs(instance: DagsterInstance) -> Iterator[Finding]:
@@ -114,7 +117,10 @@ def missing_daemon(instance: DagsterInstance) -> Iterator[Finding]:
     switched_on = [state for state in instance.all_instigator_state() if state.is_running]
     if not waiting and not switched_on:
         return
-    silent = sorted(kind for kind, status in instance.get_daemon_statuses().items() if not status.healthy)
+    statuses = get_daemon_statuses(
+        instance, instance.get_required_daemon_types(), heartbeat_tolerance_seconds=_SILENT_SECONDS
+    )
+    silent = sorted(kind for kind, status in statuses.items() if not status.healthy)
     if silent:
         what = [f"{waiting} queued runs"] if waiting else []
         what += [f"{len(switched_on)} schedules and sensors"] if switched_on else []
