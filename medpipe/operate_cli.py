@@ -68,8 +68,9 @@ def prune(
 ) -> None:
     """Delete old event logs, checkpoints, snapshots and data sets that no snapshot, run or model needs."""
     from medpipe.operate.instance import open_instance
+    from medpipe.operate.prune.doomed import Limits
     from medpipe.operate.prune.events import old_runs, unfinished_configs
-    from medpipe.operate.prune.plan import Limits, plan_lake
+    from medpipe.operate.prune.plan import plan_lake
 
     settings = Settings()
     limits = Limits(

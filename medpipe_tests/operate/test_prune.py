@@ -20,9 +20,10 @@ from medpipe.lake.manifest import Recipe
 from medpipe.operate.doctor.examine import examine
 from medpipe.operate.instance import open_instance
 from medpipe.operate.prune import plan as prune_plan
+from medpipe.operate.prune.doomed import Limits, remove_folder
 from medpipe.operate.prune.events import old_runs, unfinished_configs
 from medpipe.operate.prune.needed import registered
-from medpipe.operate.prune.plan import Limits, plan_lake, remove_folder
+from medpipe.operate.prune.plan import plan_lake
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import CorpusSnapshot, read_snapshot
 from medpipe.tokens.snapshot_names import snapshot_names

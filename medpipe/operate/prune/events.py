@@ -12,7 +12,8 @@ from pathlib import Path
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from medpipe.operate.prune.plan import Doomed, Limits, with_bytes
+from medpipe.operate.prune.doomed import Doomed, Limits
+from medpipe.operate.prune.plan import with_bytes
 
 _FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 _UNFINISHED = [status for status in DagsterRunStatus if status not in _FINISHED]

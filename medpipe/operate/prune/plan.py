@@ -1,19 +1,18 @@
-"""What `medpipe prune` would delete, and the deletion itself."""
+"""What `medpipe prune` would delete."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from medpipe.lake.files import temporary_sibling
 from medpipe.lake.layout import HEAD, Lake, open_lake
 from medpipe.lake.manifest import MANIFEST
+from medpipe.operate.prune.copies import copies
+from medpipe.operate.prune.doomed import Doomed, Limits, remove_folder
 from medpipe.operate.prune.needed import (
     Begun,
     Registered,
@@ -30,36 +29,6 @@ from medpipe.pretrain.run_folder import STAGE
 from medpipe.settings import Settings
 from medpipe.tokens.snapshot import list_snapshots
 from medpipe.tracking.store import TrackingError
-
-Kind = Literal["snapshot", "data set", "checkpoint", "event log"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What stays although nobody needs it."""
-
-    snapshots: int
-    """The newest so many."""
-    checkpoints: int
-    """Of each finished run, the newest so many."""
-    event_days: int
-    """Runs that ended within so many days."""
-    idle_hours: float
-    """Data sets that were made or replaced within so many hours: a run may be reading them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Doomed:
-    """One thing that nobody needs."""
-
-    kind: Kind
-    name: str
-    why: str
-    paths: tuple[Path, ...]
-    remove: Callable[[], bool]
-    """Deletes it, after looking once more; returns whether it did."""
-    bytes: int = 0
-    """Of files that nothing else has a name for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +74,12 @@ def plan_lake(settings: Settings, limits: Limits, *, run_configs: Iterable[objec
             ),
         )
     needed = models.snapshots | asked_for(lake, setting=settings.snapshot, run_configs=run_configs)
+    begun = begun_with(lake, settings)
     found = [
         *_snapshots(lake, limits, needed),
         *_datasets(lake, limits, needed),
-        *_checkpoints(lake, limits, models, begun_with(lake, settings)),
+        *_checkpoints(lake, limits, models, begun),
+        *copies(settings, limits, models, begun),
     ]
     return PrunePlan(doomed=tuple(with_bytes(found)), refused=())
 
@@ -131,31 +102,6 @@ def with_bytes(found: Iterable[Doomed]) -> list[Doomed]:
 
 def _files(path: Path) -> list[Path]:
     return [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
-
-
-def remove_folder(folder: Path, *, is_needed: Callable[[], bool] = lambda: False) -> bool:
-    """Takes a folder or file away at once by a rename, looks whether anybody needs it now, then deletes it.
-
-    Killed in between, it leaves a temporary name, which `medpipe doctor` removes.
-    """
-    gone = temporary_sibling(folder)
-    try:
-        folder.rename(gone)
-    except FileNotFoundError:
-        return False
-    stays = True
-    try:
-        stays = is_needed()
-    finally:
-        if stays:  # also where nobody could say
-            gone.rename(folder)
-    if stays:
-        return False
-    if gone.is_dir():
-        shutil.rmtree(gone)
-    else:
-        gone.unlink()
-    return True
 
 
 def _snapshots(lake: Lake, limits: Limits, needed: Collection[str]) -> Iterable[Doomed]:
