@@ -90,7 +90,8 @@ def ask(source: Source, before: Asked, *, settings: Settings, clock: Clock) -> A
             newest = client.newest_commit(str(source.repository), revision=source.revision)
     except (FetchError, OSError) as error:
         failures = before.failures + 1
-        asked = error.seconds if isinstance(error, BusyHubError) else 0.0
+        # A hub may name a date: by a clock that stands behind it lies years away.
+        asked = min(LONGEST_BACK_OFF_SECONDS, error.seconds) if isinstance(error, BusyHubError) else 0.0
         # The exponent is bounded: a source that is gone for years would overflow it.
         wait = max(asked, min(LONGEST_BACK_OFF_SECONDS, clock.interval * 2.0 ** min(failures, 20)))
         return Asked(

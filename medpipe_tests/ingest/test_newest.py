@@ -107,6 +107,26 @@ def test_a_busy_hub_is_left_alone_as_long_as_it_asks(
     assert "429" in seen.troubles[PLACE] and seen.new_troubles == (PLACE,)
 
 
+def test_a_hub_that_was_busy_while_the_clock_stood_ahead_is_asked_now(
+    hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path
+) -> None:
+    settings, lake = make_settings(tmp_path, hf_endpoint=proxy.url), Lake(tmp_path / "lake")
+    source = make_source("train.jsonl", id="two", revision="HEAD")
+    fetch(source, lake=lake, settings=settings)
+    year = 365 * 24 * HOUR
+    noted = Asked(failures=1, asked_at=year, wait_until=year + HOUR, busy_until=year + HOUR)
+    seen = look([source], Watch(asked={PLACE: noted}), lake=lake, settings=settings, clock=lambda: HOUR)
+    assert seen.watch.asked[f"{REPOSITORY}@HEAD"].newest is not None
+
+
+def test_a_busy_hub_is_waited_for_a_day_at_most(
+    hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path
+) -> None:
+    proxy.every_status, proxy.error_headers = 429, {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}
+    busy = question(proxy, tmp_path, Asked(), now=0)
+    assert busy.wait_until == busy.busy_until == 24 * HOUR
+
+
 def test_a_busy_hub_keeps_no_folder_and_no_other_repository_waiting(
     hub: tuple[GitRepository, str], proxy: Proxy, tmp_path: Path
 ) -> None:
