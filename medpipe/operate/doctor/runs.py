@@ -18,8 +18,8 @@ _EXECUTING = (DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunSta
 _FINISHED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 _FORGOTTEN_S = 3600.0
 """A run is queued within moments of being made; what executes itself is started at once."""
-_SILENT_SECONDS = 120.0
-"""A daemon's heart beats every 30 seconds; Dagster itself waits for half an hour."""
+_SILENT_SECONDS = 90.0
+"""Beside the 30 between two heartbeats; Dagster itself waits for half an hour."""
 
 
 def stuck_runs(instance: DagsterInstance) -> Iterator[Finding]:
