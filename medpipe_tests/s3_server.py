@@ -69,8 +69,8 @@ class S3Server:
         # Ports that follow from others by an offset could be taken: all are given.
         for part in ("master", "volume", "filer"):
             command += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]
-        command += [f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", "-s3.iam=false"]
-        command += ["-volume.max=0", "-master.volumeSizeLimitMB=64"]
+        command += [f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        command += ["-s3.iam=false", "-volume.max=0", "-master.volumeSizeLimitMB=64"]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
