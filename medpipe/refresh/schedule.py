@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from medpipe.catalog.source import Source
-from medpipe.refresh.jobs import automatic_refresh, raw_config, refresh_at_work
+from medpipe.refresh.jobs import UNFINISHED, automatic_refresh, raw_config
 from medpipe.settings import Settings, SettingsError
 
 SCHEDULE = "weekly_refresh"
@@ -20,6 +20,7 @@ def build_weekly_refresh(sources: Sequence[Source], *, settings: Settings) -> dg
         SettingsError: `MEDPIPE_REFRESH_CRON` is no cron expression, or `MEDPIPE_REFRESH_SOURCES` names a
             source that is not enabled.
     """
+    from dagster._core.storage.tags import SCHEDULE_NAME_TAG
     from dagster._utils.schedules import is_valid_cron_schedule
 
     asked = settings.refresh
@@ -49,10 +50,11 @@ def build_weekly_refresh(sources: Sequence[Source], *, settings: Settings) -> dg
                 f"{moment.isoformat()} lies in the quiet hours {asked.quiet_hours}; move "
                 "MEDPIPE_REFRESH_CRON or MEDPIPE_REFRESH_QUIET_HOURS"
             )
-        repository = context.repository_def
-        running = None if repository is None else refresh_at_work(context.instance, repository.asset_graph)
-        if running is not None:
-            return dg.SkipReason(f"a refresh is at work (run {running})")
+        # Another refresh at work may be of one source only: this one is requested beside it, where they
+        # meet one waits for the other. Skipped is only a week whose predecessor has not ended.
+        own = dg.RunsFilter(tags={SCHEDULE_NAME_TAG: SCHEDULE}, statuses=UNFINISHED)
+        if (before := context.instance.get_runs(own, limit=1)) != []:
+            return dg.SkipReason(f"the one of the week before is still at work (run {before[0].run_id})")
         return dg.RunRequest(run_key=moment.isoformat(), run_config=raw_config(chosen, refresh=True))
 
     return weekly_refresh

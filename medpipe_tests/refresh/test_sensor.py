@@ -193,6 +193,22 @@ def test_a_revision_that_shrank_waits_for_a_person_and_stops_nobody_else(
     assert read_snapshot(lake).revisions["guide"] == record["revision"]
 
 
+def test_a_source_that_was_never_fetched_is_named_where_the_others_wait_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installation = make_installation(tmp_path)
+    keys = [dg.AssetKey([group, "guide"]) for group in ("raw", "normalized")]
+    with dg.DagsterInstance.ephemeral() as instance:
+        desk = Desk(installation, instance)
+        assert desk.run(dg.RunRequest(asset_selection=keys)).success
+        write_records(installation.folder("guide") / "b.jsonl", range(5000, 5010))
+        requests, said = desk.tick()
+    assert not requests and said.startswith("guide changed, but web was never fetched and normalised")
+    assert "materialise it, or `medpipe sources disable` it" in said
+    told = capsys.readouterr().err
+    assert "WARNING" in told and said in told
+
+
 def test_it_is_on_where_the_workplace_says_so(desk: Desk) -> None:
     for automatic, status in [(True, "RUNNING"), (False, "STOPPED"), (None, "STOPPED")]:
         refresh = RefreshSettings(automatic=automatic, cron="30 2 * * *", timezone="Europe/Berlin")
