@@ -28,9 +28,13 @@ mutation($params: ExecutionParams!) {
 }
 """
 TERMINATE = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
-STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+STATUS = """
+query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } ... on Error { message } } }
+"""
 RELOAD = "mutation($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) { __typename } }"
-RUNS = "{ runsOrError { ... on Runs { results { runId status parentRunId } } } }"
+RUNS = """
+{ runsOrError { __typename ... on Runs { results { runId status parentRunId } } ... on Error { message } } }
+"""
 
 
 def start_dev(home: Path, *, dagster: int, mlflow: int, **settings: str) -> subprocess.Popen[bytes]:
@@ -82,7 +86,9 @@ def ask(address: str, query: str, **variables: Any) -> dict[str, Any]:
         with urllib.request.urlopen(request, timeout=30) as answer:
             data: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:  # also where the answer names what a person did wrong
-        data = json.load(error)
+        said = error.read()
+        assert said.startswith(b"{"), (error.code, said)
+        data = json.loads(said)
     assert "errors" not in data, data
     return data["data"]
 
@@ -106,13 +112,17 @@ def launch(address: str, job: str, *assets: str, tags: dict[str, str] | None = N
 
 
 def status_of(address: str, run: str) -> str:
-    return str(ask(address, STATUS, id=run)["runOrError"]["status"])
+    found = ask(address, STATUS, id=run)["runOrError"]
+    assert "status" in found, found
+    return str(found["status"])
 
 
 def runs_of(address: str) -> list[dict[str, Any]]:
     """All runs, the newest first."""
-    found: list[dict[str, Any]] = ask(address, RUNS)["runsOrError"]["results"]
-    return found
+    found = ask(address, RUNS)["runsOrError"]
+    assert "results" in found, found
+    results: list[dict[str, Any]] = found["results"]
+    return results
 
 
 def retry_of(address: str, run: str) -> str | None:

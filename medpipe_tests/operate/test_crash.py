@@ -36,7 +36,7 @@ from medpipe_tests.pretrain.corpus import build_corpus
 
 pytestmark = pytest.mark.slow
 
-STEPS, INTERVAL = 120, 15
+STEPS, INTERVAL = 200, 20
 
 
 def write_plan(path: Path, *, steps: int = STEPS) -> Path:
@@ -122,10 +122,14 @@ def test_a_curriculum_goes_on_by_itself(tmp_path: Path, undisturbed: dict[str, s
         assert status != "FAILURE", (home / "dev.log").read_text()[-6000:]
         return True if status == "SUCCESS" else None
 
-    def one_trainer_after(run: str, *, first: int, saved: int) -> psutil.Process | None:
-        assert status_of(url, run) != "FAILURE", (home / "dev.log").read_text()[-6000:]
+    def stopped_trainer_after(run: str, *, first: int, saved: int) -> psutil.Process | None:
+        """The trainer, which goes no step further: a fast one would be through before it is killed."""
         found = trainers(home)
-        return found[0] if found and steps_saved(lake, first) >= saved else None
+        if found and steps_saved(lake, first) >= saved:
+            found[0].suspend()
+            return found[0]
+        assert status_of(url, run) != "FAILURE", (home / "dev.log").read_text()[-6000:]
+        return None
 
     with Watch(home) as watch:
         process = start_dev(home, dagster=dagster, mlflow=mlflow, **settings)
@@ -133,7 +137,7 @@ def test_a_curriculum_goes_on_by_itself(tmp_path: Path, undisturbed: dict[str, s
             wait_until_served(home, url, process)
             run = launch(url, "pretrain_curriculum", "pretrain/fast")
             trainer = wait_for(
-                lambda: one_trainer_after(run, first=0, saved=INTERVAL), seconds=300, what="a checkpoint"
+                lambda: stopped_trainer_after(run, first=0, saved=INTERVAL), seconds=300, what="a checkpoint"
             )
             kill(everything(home))
             process.wait(10)
@@ -157,12 +161,13 @@ def test_a_curriculum_goes_on_by_itself(tmp_path: Path, undisturbed: dict[str, s
             run = launch(url, "pretrain_curriculum", "pretrain/stable")
             for saved, victim in ((INTERVAL, 0), (3 * INTERVAL, 1)):
                 trainer = wait_for(
-                    lambda run=run, saved=saved: one_trainer_after(run, first=STEPS, saved=saved),
+                    lambda run=run, saved=saved: stopped_trainer_after(run, first=STEPS, saved=saved),
                     seconds=300,
                     what=f"checkpoint {saved}",
                 )
                 ask(url, RELOAD, name="medpipe.definitions")  # its new server has never heard of the run
                 kill([workers_of(trainer)[victim]])
+                trainer.resume()
                 wait_for(lambda t=trainer: None if is_alive(t.pid) else True, seconds=60, what="its end")
                 run = wait_for(lambda run=run: retry_of(url, run), seconds=300, what="the retry")
             wait_for(lambda: succeeded(run), seconds=300, what="the end of the second retry")

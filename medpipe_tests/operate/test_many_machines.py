@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ def patiently(ask_for: Callable[[], str | None]) -> Callable[[], str | None]:
     """No answer while the servers have lost their database is no answer yet."""
 
     def asked() -> str | None:
-        with suppress(OSError, AssertionError):
+        with suppress(OSError, HTTPException, AssertionError):
             return ask_for()
         return None
 
