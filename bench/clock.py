@@ -19,8 +19,8 @@ Work = Callable[[], Mapping[str, Any] | None]
 """Does the work, and returns what else should be noted of it."""
 
 
-def timed(work: Work, *, packages: tuple[str, ...] = ()) -> None:
-    """Does the work and prints what it took.
+def timed(work: Work, *, packages: tuple[str, ...] = (), afterwards: Work | None = None) -> None:
+    """Does the work and prints what it took, with what `afterwards` finds out behind the clock.
 
     Printed are `seconds`, `cpu_seconds` (of this process and those that it started), `base_megabytes` and
     `peak_megabytes` (resident memory of this process before and at most since then),
@@ -40,6 +40,7 @@ def timed(work: Work, *, packages: tuple[str, ...] = ()) -> None:
         "children_peak_megabytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1_000,
         "versions": {name: metadata.version(name) for name in packages},
         **(found or {}),
+        **((afterwards and afterwards()) or {}),
     }
     print(MARK + json.dumps(row), flush=True)
 
