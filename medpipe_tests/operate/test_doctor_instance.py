@@ -69,6 +69,9 @@ def test_a_daemon_that_fell_silent_minutes_ago_is_missed(instance: dg.DagsterIns
     beat(instance, seconds_ago=150)
     (found,) = missing_daemon(instance)
     assert "sensor" in found.thing and "1 schedules and sensors wait for it" in found.problem
+    beat(instance, seconds_ago=-DAY)
+    (found,) = missing_daemon(instance)
+    assert "of a time ahead" in found.problem and "1 schedules and sensors wait for it" in found.problem
 
 
 def data_of(instance: dg.DagsterInstance) -> SensorInstigatorData:

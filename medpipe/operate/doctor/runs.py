@@ -120,15 +120,27 @@ def missing_daemon(instance: DagsterInstance) -> Iterator[Finding]:
     statuses = get_daemon_statuses(
         instance, instance.get_required_daemon_types(), heartbeat_tolerance_seconds=_SILENT_SECONDS
     )
+    what = [f"{waiting} queued runs"] if waiting else []
+    what += [f"{len(switched_on)} schedules and sensors"] if switched_on else []
     silent = sorted(kind for kind, status in statuses.items() if not status.healthy)
     if silent:
-        what = [f"{waiting} queued runs"] if waiting else []
-        what += [f"{len(switched_on)} schedules and sensors"] if switched_on else []
         yield Finding(
             kind="daemon",
             thing=", ".join(silent).lower(),
             problem=f"no heartbeat, and {' and '.join(what)} wait for it",
             fix="start `medpipe dev` or `medpipe serve`, which run the daemon and start it again if it dies",
+        )
+    # Dagster's daemon does not beat again before that time has come.
+    ahead = time.time() + _SILENT_SECONDS
+    beats = {kind: status.last_heartbeat for kind, status in statuses.items() if status.healthy}
+    early = sorted(kind for kind, beat in beats.items() if beat is not None and beat.timestamp > ahead)
+    if early:
+        yield Finding(
+            kind="daemon",
+            thing=", ".join(early).lower(),
+            problem="its heartbeat is of a time ahead, from before the clock was set back; whether it runs "
+            f"cannot be told, and {' and '.join(what)} wait for it",
+            fix="start `medpipe dev` or `medpipe serve` again",
         )
 
 

@@ -48,7 +48,9 @@ def _span(seconds: float) -> str:
     return f"{days:.1f} days" if days >= 1 else f"{hours:.1f} hours"
 
 
-def _take_now(instance: DagsterInstance, state: InstigatorState) -> str | None:
+def _take_now(instance: DagsterInstance, found: InstigatorState) -> str | None:
+    # As it is by now: a daemon may have kept a newer cursor since it was found.
+    state = instance.get_instigator_state(found.instigator_origin_id, found.selector_id) or found
     now, data = time.time(), state.instigator_data
     assert isinstance(data, SensorInstigatorData)  # noqa: S101 - as it was found
     times = {name: min(value, now) for name in _TIMES if (value := getattr(data, name)) is not None}
