@@ -169,7 +169,9 @@ def runs(platform: Platform) -> dict[str, str]:
     return runs
 
 
-def test_a_broken_location_is_named_and_mended(platform: Platform) -> None:
+@contextmanager
+def broken_location(platform: Platform) -> Iterator[str]:
+    """The code location does not load while the block runs; what the UI says of that."""
     assert platform.location()["__typename"] == "RepositoryLocation"
     broken = platform.home / "sources" / "broken.yaml"
     broken.write_text(ENTRY.replace("kind: document", "kind: poem"))
@@ -179,11 +181,7 @@ def test_a_broken_location_is_named_and_mended(platform: Platform) -> None:
         seconds=60,
         what="the error",
     )
-    said = str(error)
-    assert "broken.yaml" in said and "kind" in said, said
-    # The UI answers, and the daemon goes on: it was not taken along.
-    log = (platform.home / LOG).read_text()
-    assert "daemon ended" not in log and "dagster ended" not in log
+    yield str(error)
     broken.unlink()
     ask(platform.url, RELOAD, name="medpipe.definitions")
     wait_for(
@@ -191,6 +189,14 @@ def test_a_broken_location_is_named_and_mended(platform: Platform) -> None:
         seconds=60,
         what="the mended location",
     )
+
+
+def test_a_broken_location_is_named_and_mended(platform: Platform) -> None:
+    with broken_location(platform) as said:
+        assert "broken.yaml" in said and "kind" in said, said
+    # The UI answers, and the daemon goes on: it was not taken along.
+    log = (platform.home / LOG).read_text()
+    assert "daemon ended" not in log and "dagster ended" not in log
 
 
 def test_the_daemon_tells_the_web_service_of_the_failed_run_alone(
@@ -212,6 +218,20 @@ def test_the_daemon_shows_what_nobody_has_refreshed_for_too_long(platform: Platf
         return True if status in ("WARNING", "DEGRADED") else None
 
     wait_for(is_stale, seconds=2 * STALE_SECONDS + 60, what="a stale snapshot")
+
+
+def test_what_is_queued_while_the_location_is_broken_waits(platform: Platform, runs: dict[str, str]) -> None:
+    # The pool of downloads has one slot, and the hub that is not there is tried for some seconds.
+    first, waiting = (launch(platform.url, "refresh_corpus", "raw/huatuo_encyclopedia_qa") for _ in range(2))
+    wait_for(lambda: status_of(platform.url, first) == "STARTED" or None, seconds=60, what="the first run")
+    with broken_location(platform):
+        assert status_of(platform.url, waiting) == "QUEUED"
+        assert platform.ended(first) == "FAILURE"
+        tried = f"Caught an error dequeuing run {waiting}"
+        wait_for(lambda: True if tried in (platform.home / LOG).read_text() else None, seconds=60, what=tried)
+        assert status_of(platform.url, waiting) == "QUEUED"
+    assert platform.ended(waiting) == "FAILURE"
+    assert "127.0.0.1:9" in str(ask(platform.url, ERRORS, id=waiting)), "it failed of something else"
 
 
 def test_secrets_are_in_nothing_that_is_left(platform: Platform, runs: dict[str, str]) -> None:
