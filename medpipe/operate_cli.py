@@ -71,6 +71,7 @@ def prune(
     from medpipe.operate.prune.doomed import Limits
     from medpipe.operate.prune.events import old_runs, unfinished_configs
     from medpipe.operate.prune.plan import plan_lake
+    from medpipe.tracking.store import TrackingError
 
     settings = Settings()
     limits = Limits(
@@ -82,13 +83,22 @@ def prune(
     with open_instance(settings) as instance:
         plan = plan_lake(settings, limits, run_configs=unfinished_configs(instance))
         doomed = [*plan.doomed, *old_runs(instance, settings.dagster_home, limits)]
-        outcomes = [("deleted" if each.remove() else "kept") if yes else "would go" for each in doomed]
+        refused, outcomes = list(plan.refused), []
+        for each in doomed:
+            outcome = "would go"
+            if yes:
+                try:
+                    outcome = "deleted" if each.remove() else "kept"
+                except TrackingError as error:
+                    outcome = "kept"
+                    refused.append(f"{each.kind} {each.name} stays: {error}")
+            outcomes.append(outcome)
     if as_json:
         facts = [
             {"kind": each.kind, "name": each.name, "why": each.why, "bytes": each.bytes, "outcome": outcome}
             for each, outcome in zip(doomed, outcomes, strict=True)
         ]
-        print_json({"found": facts, "refused": plan.refused, "bytes": sum(each.bytes for each in doomed)})
+        print_json({"found": facts, "refused": refused, "bytes": sum(each.bytes for each in doomed)})
     else:
         table = Table("what", "name", "MB", "why", "", box=box.SIMPLE_HEAD)
         for each, outcome in zip(doomed, outcomes, strict=True):
@@ -96,15 +106,15 @@ def prune(
         Console().print(table)
         said = "" if yes else "; `medpipe prune --yes` deletes it"
         typer.echo(f"{len(doomed)} things, {sum(each.bytes for each in doomed) / 1e6:.1f} MB{said}")
-        for reason in plan.refused:
+        for reason in refused:
             typer.echo(reason, err=True)
-    if plan.refused:
+    if refused:
         raise typer.Exit(1)
 
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; another than loopback needs a password.")
+        str, typer.Option(help="Address to listen on; --no-password is for loopback only.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port that people come in by.")] = 8080,
     public_url: Annotated[

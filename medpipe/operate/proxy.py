@@ -112,6 +112,8 @@ def check_door(door: Door) -> None:
             f"set MEDPIPE_SERVE_PASSWORD (at least {_SHORTEST_PASSWORD} characters), or say --no-password "
             "if a gateway before it logs people in"
         )
+    if password and door.asks_nobody:
+        raise ProxyError("MEDPIPE_SERVE_PASSWORD is set; unset it, or leave --no-password out")
     if password and len(password) < _SHORTEST_PASSWORD:
         raise ProxyError(f"MEDPIPE_SERVE_PASSWORD needs at least {_SHORTEST_PASSWORD} characters")
     if (door.host in ("0.0.0.0", "") or ":" in door.host) and door.public_url is None:  # noqa: S104 - compared
@@ -247,7 +249,9 @@ def caddyfile(door: Door, places: Places, *, password_hash: str | None, has_mlfl
 		respond @graphql_form "GraphQL is taken as application/json only" 415
 
 		redir / {DAGSTER_PREFIX}/
-		handle {DAGSTER_PREFIX}* {{
+		# Dagster itself would lead to the address that it sees, which is on loopback.
+		redir {DAGSTER_PREFIX} {DAGSTER_PREFIX}/
+		handle {DAGSTER_PREFIX}/* {{
 			reverse_proxy {LOOPBACK}:{places.dagster_port} {{
 				header_up Host {{upstream_hostport}}
 				header_up -Origin

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from medpipe.cli import app
+from medpipe.pretrain.plan import builtin_plans
 from medpipe.settings import Settings
 from medpipe.tracking.checkpoints import CHECKPOINT_TAG
 from medpipe.tracking.store import client, experiment_id
@@ -102,6 +105,38 @@ def test_what_was_registered_since_it_was_planned_stays(settings: Settings, tmp_
     mlflow.create_registered_model("tiny")
     mlflow.create_model_version("tiny", models[10].artifact_location)
     assert doomed.remove() is False and weights_of(models[10]).is_file()
+
+
+def test_a_run_that_is_gone_for_good_stops_nothing(settings: Settings, tmp_path: Path) -> None:
+    mlflow, experiment = client(settings), experiment_id(settings)
+    gone, there = (stage_run(mlflow, experiment, tmp_path, status="FINISHED") for _ in range(2))
+    run = gone[10].source_run_id
+    mlflow.delete_run(run)
+    mlflow._tracking_client.store._hard_delete_run(run)  # as `mlflow gc` does
+    names = {each["name"] for each in prune("--yes")}
+    assert names == {f"{there[step].name} ({there[step].model_id})" for step in (10, 30, 40, 50)}
+    assert all(weights_of(model).is_file() for model in gone.values())
+
+
+def test_what_was_half_deleted_goes_with_the_next_prune(settings: Settings, tmp_path: Path) -> None:
+    mlflow, experiment = client(settings), experiment_id(settings)
+    models = stage_run(mlflow, experiment, tmp_path, status="FINISHED")
+    shutil.rmtree(weights_of(models[10]).parent)
+    assert {each["outcome"] for each in prune("--yes")} == {"deleted"}
+    listed = {model.model_id for model in mlflow.search_logged_models([experiment])}
+    assert listed == {models[step].model_id for step in (BEST, 60)}
+
+
+def test_a_copy_that_a_plan_begins_with_stays(settings: Settings, tmp_path: Path) -> None:
+    models = stage_run(client(settings), experiment_id(settings), tmp_path, status="FINISHED")
+    plan = yaml.safe_load(builtin_plans()["tiny"].read_text(encoding="utf-8"))
+    plan["start_from"] = {"model": str(weights_of(models[10]).parent)}
+    plans = settings.home / "plans"
+    plans.mkdir(parents=True)
+    (plans / "later.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
+    prune("--yes")
+    left = {step for step, model in models.items() if weights_of(model).is_file()}
+    assert left == {10, BEST, 60}
 
 
 def test_copies_that_lie_elsewhere_are_left_alone(

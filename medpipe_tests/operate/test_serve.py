@@ -42,6 +42,8 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: str
+    url: str
+    """Where it came from, behind all redirections."""
 
 
 @dataclass
@@ -76,9 +78,11 @@ class Served:
         request = urllib.request.Request(self.url + path, data=data, headers=sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
-                return Answer(answer.status, dict(answer.headers), answer.read().decode(errors="replace"))
+                text = answer.read().decode(errors="replace")
+                return Answer(answer.status, dict(answer.headers), text, answer.url)
         except urllib.error.HTTPError as error:
-            return Answer(error.code, dict(error.headers), error.read().decode(errors="replace"))
+            text = error.read().decode(errors="replace")
+            return Answer(error.code, dict(error.headers), text, error.url)
 
     def runs(self) -> int:
         answer = self.get("/dagster/graphql", body={"query": RUNS})
@@ -145,6 +149,7 @@ def test_people_come_in_and_nobody_else(served: Served) -> None:
     assert served.get("/dagster/", Host=f"rebound.example:{served.port}", password=None).status == 421
 
     for prefix in ("/dagster", "/mlflow"):
+        assert served.get(prefix).url == f"{served.url}{prefix}/"
         page = served.get(f"{prefix}/")
         assert page.status == 200
         script = urllib.parse.urljoin(f"{prefix}/", first_script(page.body))
@@ -291,6 +296,7 @@ def test_caddy_takes_the_configuration(tls: str, has_mlflow: bool, tmp_path: Pat
         (Door(password=SecretStr("short")), "at least 12 characters"),
         (Door(public_url="corpus.example", asks_nobody=True), "must look like https://corpus.example"),
         (Door(public_url="https://corpus.example/{x}", asks_nobody=True), "without a path"),
+        (Door(password=SecretStr("long enough"), asks_nobody=True), "unset it, or leave --no-password out"),
         (Door(tls="on", asks_nobody=True), "off, internal, auto"),
         (Door(user="a b", asks_nobody=True), "letters and digits"),
     ],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from medpipe.operate.prune.doomed import Doomed, Limits, remove_folder
-from medpipe.operate.prune.needed import Begun, Registered, registered
+from medpipe.operate.prune.needed import Begun, Registered, if_there, registered
 from medpipe.settings import Settings
 from medpipe.tracking.checkpoints import CHECKPOINT_TAG
 from medpipe.tracking.store import client, experiment_id, talking_to
@@ -43,6 +43,7 @@ def copies(settings: Settings, limits: Limits, models: Registered, begun: Begun)
             for run, of_run in groupby(found, key=lambda model: model.source_run_id or "")
             for model in _unneeded(mlflow, run, list(of_run), limits, models, begun)
             if (folder := _own_folder(model, settings)) is not None
+            and not any(path.is_relative_to(folder.resolve()) for path in begun.paths)
         ]
 
 
@@ -73,7 +74,9 @@ def _unneeded(
     begun: Begun,
 ) -> Iterable[LoggedModel]:
     older = of_run[: -limits.checkpoints]
-    if not run or not older or mlflow.get_run(run).info.status != "FINISHED":
+    # Of a run that was deleted for good nobody knows whether it had ended.
+    found = if_there(mlflow.get_run, run) if older else None
+    if found is None or found.info.status != "FINISHED":
         return []
     measured = {point.step: point.value for point in mlflow.get_metric_history(run, _MEASURED)}
     best = min(measured, key=lambda step: measured[step], default=None)
@@ -93,7 +96,7 @@ def _own_folder(model: LoggedModel, settings: Settings) -> Path | None:
     folder = Path(unquote(parts.path))
     own = (settings.mlflow_home / "artifacts").resolve()
     is_own = folder.resolve().is_relative_to(own) and model.model_id in folder.parts
-    return folder if is_own and folder.is_dir() else None
+    return folder if is_own else None
 
 
 def _doomed(settings: Settings, mlflow: MlflowClient, model: LoggedModel, folder: Path) -> Doomed:
@@ -101,8 +104,11 @@ def _doomed(settings: Settings, mlflow: MlflowClient, model: LoggedModel, folder
         # A version may have been registered since.
         if _is_needed(model, registered(settings), Begun(digests=frozenset(), paths=frozenset())):
             return False
-        mlflow.delete_logged_model(model.model_id)
-        return remove_folder(folder)
+        # The folder first: where this is killed in between, the entry leads the next `prune` here again.
+        remove_folder(folder)
+        with talking_to(settings.tracking_uri):
+            if_there(mlflow.delete_logged_model, model.model_id)
+        return True
 
     return Doomed(
         kind="mlflow copy",

@@ -53,11 +53,11 @@ def registered(settings: Settings) -> Registered:
             page = mlflow.search_model_versions(max_results=1000, page_token=token)
             for version in page:
                 # Whoever registers a model in MLflow's own UI copies no tag of it.
-                model = _if_there(mlflow.get_logged_model, _model_id(version.source))
+                model = if_there(mlflow.get_logged_model, _model_id(version.source))
                 tags = {**(model.tags if model else {}), **version.tags}
                 checkpoints.add(str(tags.get(CHECKPOINT_TAG, "")))
                 places.append(str(version.source))
-                run = _if_there(mlflow.get_run, version.run_id or (model and model.source_run_id))
+                run = if_there(mlflow.get_run, version.run_id or (model and model.source_run_id))
                 snapshots.add(run.data.params.get("corpus_snapshot", "") if run else "")
             token = page.token or ""
     return Registered(
@@ -71,7 +71,7 @@ def _model_id(source: str | None) -> str | None:
     return found[1] if found else None
 
 
-def _if_there(get: Callable[[str], T], name: str | None) -> T | None:
+def if_there(get: Callable[[str], T], name: str | None) -> T | None:
     """What has an id; None where it has been deleted for good: then it needs nothing any more."""
     from mlflow.exceptions import MlflowException
 
@@ -232,11 +232,15 @@ def begun_with(lake: Lake, settings: Settings) -> Begun:
     digests = {str((stage.get("start_from") or {}).get("content", "")) for stage in stages}
     plans = [plan_values(each) for each in permitted_plans(settings).values()]
     starts = [plan.get("start_from") for plan in plans if isinstance(plan, dict)]
-    paths = {
-        (Path.cwd() / Path(str(start["checkpoint"])).expanduser()).resolve()
+    named = [
+        str(start[key])
         for start in starts
-        if isinstance(start, dict) and start.get("checkpoint")
-    }
+        if isinstance(start, dict)
+        for key in ("checkpoint", "model")
+        if start.get(key)
+    ]
+    # The name of a model on a hub is no folder that is here; taken for one, it protects nothing.
+    paths = {(Path.cwd() / Path(name).expanduser()).resolve() for name in named}
     return Begun(digests=frozenset(digests - {""}), paths=frozenset(paths))
 
 

@@ -79,9 +79,13 @@ def plan_lake(settings: Settings, limits: Limits, *, run_configs: Iterable[objec
         *_snapshots(lake, limits, needed),
         *_datasets(lake, limits, needed),
         *_checkpoints(lake, limits, models, begun),
-        *copies(settings, limits, models, begun),
     ]
-    return PrunePlan(doomed=tuple(with_bytes(found)), refused=())
+    refused: tuple[str, ...] = ()
+    try:
+        found += copies(settings, limits, models, begun)
+    except TrackingError as error:
+        refused = (f"copies of checkpoints in MLflow stay ({error})",)
+    return PrunePlan(doomed=tuple(with_bytes(found)), refused=refused)
 
 
 def with_bytes(found: Iterable[Doomed]) -> list[Doomed]:
