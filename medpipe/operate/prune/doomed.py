@@ -44,7 +44,7 @@ class Doomed:
 def remove_folder(folder: Path, *, is_needed: Callable[[], bool] = lambda: False) -> bool:
     """Takes a folder or file away at once by a rename, looks whether anybody needs it now, then deletes it.
 
-    Killed in between, it leaves a temporary name, which `medpipe doctor` removes.
+    Killed in between, it leaves a temporary name; below the lake `medpipe doctor` removes it.
     """
     gone = temporary_sibling(folder)
     try:
