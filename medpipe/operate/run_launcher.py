@@ -9,6 +9,10 @@ it found. Neither changes when a code location is reloaded; asking the code serv
 healthy runs then, since the new server knows nothing of the old one's. The daemon must see the worker's
 process. On PostgreSQL a run may be executed elsewhere (`medpipe run` on another machine): each run notes its
 machine, and of another machine's nothing is said.
+
+A run that the code server refuses to start, since it has nothing loaded or is being replaced, waits in the
+queue (`max_user_code_failure_retries` of the instance). Dagster's launcher fails it: the queue waits only if
+the daemon has learned before that the location does not load.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 from dagster import DagsterEventType, DagsterInstance, DagsterRun
+from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 
 from medpipe.lake.process import (
@@ -44,6 +49,9 @@ asked for: `asked <ticks since the boot> <boot>`."""
 START_SECONDS = 120
 """A worker starts within that time or not at all: `start_timeout_seconds` of the instance."""
 
+_NOTHING_LOADED = ("CheckError", "check.not_none(self._loaded_repositories)")
+"""Name of the exception in the code server, and what it comes of."""
+_SHUTTING_DOWN = "after telling it to shut down"
 _ASKED = "asked"
 _STARTED = "Started process for run"
 _FIRST_EVENTS = 50
@@ -77,6 +85,15 @@ def is_same_process(pid: int, seen_at: float) -> bool:
     return bool(state != psutil.STATUS_ZOMBIE and started <= seen_at + _CLOCK_SLACK_S)
 
 
+def is_code_server_unready(error: DagsterLaunchFailedError) -> bool:
+    """Whether a code server has started nothing, as its code does not load or it is about to end."""
+    cause = error.serializable_error_info
+    if cause is None:
+        return _SHUTTING_DOWN in str(error)
+    exception, origin = _NOTHING_LOADED
+    return cause.cls_name == exception and any(origin in frame for frame in cause.stack)
+
+
 class LocalRunLauncher(DefaultRunLauncher):
     """Starts a run in a process of the code server, and can say whether that process is still there."""
 
@@ -84,11 +101,21 @@ class LocalRunLauncher(DefaultRunLauncher):
         """Notes the machine and the time, and starts the run.
 
         A re-execution inherits the tags of a run that may have been executed elsewhere.
+
+        Raises:
+            DagsterUserCodeUnreachableError: nothing was started, and it can be tried again.
+            DagsterLaunchFailedError: the run can not be started.
         """
         asked = f"{_ASKED} {ticks_since_boot()} {boot_id()}"
         tags = {MACHINE_TAG: socket.gethostname(), WORKER_TAG: asked}
         self._instance.add_run_tags(context.dagster_run.run_id, tags)
-        super().launch_run(context)
+        try:
+            super().launch_run(context)
+        except DagsterLaunchFailedError as error:
+            if not is_code_server_unready(error):
+                raise
+            message = "the code server has no code loaded; the page Deployment says what does not load"
+            raise DagsterUserCodeUnreachableError(message) from error
 
     def is_of_this_machine(self, run: DagsterRun) -> bool:
         """Whether a run's process is here, as far as anybody noted."""

@@ -21,6 +21,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from medpipe.ingest.assets import HUB_POOL
 from medpipe.operate.dev import LOG
 from medpipe.operate.instance import open_instance
 from medpipe.settings import Settings
@@ -221,15 +222,25 @@ def test_the_daemon_shows_what_nobody_has_refreshed_for_too_long(platform: Platf
 
 
 def test_what_is_queued_while_the_location_is_broken_waits(platform: Platform, runs: dict[str, str]) -> None:
-    # The pool of downloads has one slot, and the hub that is not there is tried for some seconds.
-    first, waiting = (launch(platform.url, "refresh_corpus", "raw/huatuo_encyclopedia_qa") for _ in range(2))
-    wait_for(lambda: status_of(platform.url, first) == "STARTED" or None, seconds=60, what="the first run")
-    with broken_location(platform):
-        assert status_of(platform.url, waiting) == "QUEUED"
-        assert platform.ended(first) == "FAILURE"
-        tried = f"Caught an error dequeuing run {waiting}"
-        wait_for(lambda: True if tried in (platform.home / LOG).read_text() else None, seconds=60, what=tried)
-        assert status_of(platform.url, waiting) == "QUEUED"
+    with open_instance(Settings(home=platform.home)) as instance:
+        storage = instance.event_log_storage
+        # Without a slot in its pool it is held in the queue until the location is broken.
+        storage.set_concurrency_slots(HUB_POOL, 0)
+        waiting = launch(platform.url, "refresh_corpus", "raw/huatuo_encyclopedia_qa")
+        with broken_location(platform):
+            assert status_of(platform.url, waiting) == "QUEUED"
+            storage.set_concurrency_slots(HUB_POOL, 1)
+            again = "re-submitting the run into the queue"
+            wait_for(
+                lambda: True if again in str(ask(platform.url, ERRORS, id=waiting)) else None,
+                seconds=120,
+                what=again,
+            )
+            wait_for(
+                lambda: True if status_of(platform.url, waiting) == "QUEUED" else None,
+                seconds=60,
+                what="the place in the queue",
+            )
     assert platform.ended(waiting) == "FAILURE"
     assert "127.0.0.1:9" in str(ask(platform.url, ERRORS, id=waiting)), "it failed of something else"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import time
@@ -12,8 +13,17 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+from dagster._core.errors import DagsterLaunchFailedError
 from dagster._core.events import EngineEventData
-from dagster._core.launcher import WorkerStatus
+from dagster._core.launcher import DefaultRunLauncher, WorkerStatus
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._grpc.client import DagsterGrpcClient
+from dagster._grpc.proxy_server import DagsterProxyApiServicer
+from dagster._grpc.server import DagsterApiServer, wait_for_grpc_server
 
 from medpipe.lake.process import (
     ProcessIdentity,
@@ -29,6 +39,7 @@ from medpipe.operate.run_launcher import (
     START_SECONDS,
     WORKER_TAG,
     LocalRunLauncher,
+    is_code_server_unready,
     is_same_process,
     process_tags,
 )
@@ -177,3 +188,40 @@ def test_an_identity_survives_being_written() -> None:
     this = this_process()
     assert ProcessIdentity.parse(str(this)) == this and this.is_running
     assert ProcessIdentity.parse("asked 12 boot") is None
+
+
+def refused(code: Path, instance: dg.DagsterInstance) -> DagsterLaunchFailedError:
+    """What a code server of a file says that is asked to start a run of it."""
+    socket = str(code.with_suffix(".sock"))
+    command = ["dagster", "api", "grpc", "--lazy-load-user-code", "--socket", socket, "-f", str(code)]
+    location = GrpcServerCodeLocationOrigin(host="localhost", socket=socket, location_name="code")
+    job = RemoteJobOrigin(RemoteRepositoryOrigin(location, "another_repository"), idle.name)
+    run = instance.create_run_for_job(job_def=idle, remote_job_origin=job)
+    server = subprocess.Popen([sys.executable, "-m", *command])
+    try:
+        client = DagsterGrpcClient(socket=socket)
+        wait_for_grpc_server(server, client, command, timeout=120)
+        with pytest.raises(DagsterLaunchFailedError) as error:
+            DefaultRunLauncher.launch_run_from_grpc_client(instance, run, client)
+        return error.value
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def test_a_code_server_that_has_nothing_loaded_is_not_ready(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    code = tmp_path / "code.py"
+    code.write_text("raise ValueError('broken')")
+    assert is_code_server_unready(refused(code, instance))
+    code.write_text("import dagster\ndefs = dagster.Definitions()")
+    assert not is_code_server_unready(refused(code, instance)), "it will never have that repository"
+
+
+def test_a_code_server_that_is_about_to_end_is_not_ready() -> None:
+    for server in (DagsterApiServer, DagsterProxyApiServicer):
+        assert "after telling it to shut down" in inspect.getsource(server.StartRun)
+    said = "Tried to start a run on a server after telling it to shut down"
+    assert is_code_server_unready(DagsterLaunchFailedError(said, serializable_error_info=None))
+    assert not is_code_server_unready(DagsterLaunchFailedError("the process ended unexpectedly"))
