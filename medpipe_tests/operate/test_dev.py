@@ -80,7 +80,7 @@ def test_nothing_is_left_behind_and_a_trainer_saves(victim: str, tmp_path: Path)
     command = [sys.executable, "-c", KEPT, TRAINER]
     outer = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
     try:
-        wait_for(lambda: True if (tmp_path / "ready").exists() else None, seconds=30, what="the trainer")
+        wait_for(lambda: True if (tmp_path / "ready").exists() else None, seconds=60, what="the trainer")
         (inner,) = psutil.Process(outer.pid).children()
         below = inner.children(recursive=True)
         assert int((tmp_path / "orphan").read_text()) in {each.pid for each in below}, "it was not adopted"
@@ -91,10 +91,10 @@ def test_nothing_is_left_behind_and_a_trainer_saves(victim: str, tmp_path: Path)
             (outer if victim == "outer" else inner).kill()
         wait_for(
             lambda: None if any(is_alive(each.pid) for each in (inner, *below)) else True,
-            seconds=20,
+            seconds=60,
             what="the end of everything",
         )
-        assert outer.wait(20) == {"asked": 3, "outer": -signal.SIGKILL, "inner": 128 + signal.SIGKILL}[victim]
+        assert outer.wait(60) == {"asked": 3, "outer": -signal.SIGKILL, "inner": 128 + signal.SIGKILL}[victim]
         assert (tmp_path / "saved").exists(), "the trainer was not given time to save"
     finally:
         outer.kill()

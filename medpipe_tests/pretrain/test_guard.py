@@ -37,7 +37,7 @@ def test_the_command_gets_sigterm_when_its_parent_is_killed(tmp_path: Path) -> N
     parent = subprocess.Popen(
         [sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"], cwd=Path.cwd()
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 50
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -210,7 +210,7 @@ def test_following_sends_while_the_block_runs_and_ends_the_runs(
     )
     with replay.following(interval_s=0.05), Spool(tmp_path / "metrics.jsonl") as spool:
         train(spool, range(1, 4))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while replay.sent < 18 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert replay.runs is not None

@@ -59,7 +59,7 @@ def test_a_server_that_dies_and_comes_back_loses_and_doubles_nothing(
         second.__enter__()
         train(spool, range(61, 81))
     try:
-        assert slowest < 1.0
+        assert slowest < 10
         assert (replay.pending, replay.last_error) == (0, None)
         assert replay.runs is not None
         mlflow = client(settings)
@@ -98,5 +98,5 @@ def test_a_server_that_never_answers_holds_nobody_up_for_long(
         before = time.monotonic()
         with Spool(tmp_path / "metrics.jsonl") as spool, replay.following(interval_s=0.1, drain_s=2.0):
             spool.metrics({"train/loss": 1.0}, step=1, tokens=1)
-        assert time.monotonic() - before < 4.0
+        assert time.monotonic() - before < 9  # one request is given up after ten seconds
         assert replay.pending == 1
