@@ -160,7 +160,7 @@ def _tokenizer(lake: Lake, run: RecordedRun) -> Tokenizer | None:
     digest = run.facts.tokenizer
     places: list[Path] = [
         *lake.room("tokenizer").glob(f"*/{digest}/tokenizer.json"),
-        *run.folder.glob("checkpoints/*/tokenizer.json"),
+        *run.folder.glob("checkpoints/[!.]*/tokenizer.json"),
     ]
     return Tokenizer.from_file(str(places[0])) if places else None
 

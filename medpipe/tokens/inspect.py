@@ -107,7 +107,7 @@ def _find_tokenizer(lake: Lake, digest: str) -> Dataset:
 
 def _provenance(lake: Lake, source: str, document: str) -> dict[str, str | int | None]:
     """From the current corpus, else from any older one that is still there."""
-    folders = sorted(lake.room("corpus", "documents").glob("*/manifest.json"))
+    folders = sorted(lake.room("corpus", "documents").glob("[!.]*/manifest.json"))
     folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for manifest in folders:
         dataset = Dataset(manifest.parent, read_manifest(manifest.parent))

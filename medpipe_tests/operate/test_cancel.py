@@ -76,7 +76,7 @@ def test_cancelling_ends_the_trainer_within_seconds(address: str, home: Path) ->
         what="the end of the run",
     )
     assert ended == "CANCELED"
-    checkpoints = list((home / "lake" / "runs").glob("*/*/checkpoints/*/manifest.json"))
+    checkpoints = list((home / "lake" / "runs").glob("*/*/checkpoints/[!.]*/manifest.json"))
     assert checkpoints, "the cancelled trainer left no checkpoint"
     (said,) = (home / "lake" / "runs").glob("*/*/failure.txt")
     step = re.search(r"stopped by SIG\w+ after step (\d+); (\w+) is saved", said.read_text())

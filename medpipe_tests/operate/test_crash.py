@@ -81,7 +81,7 @@ def final_weights(lake: Path, stage: str) -> str | None:
 
 def steps_saved(lake: Path, first: int) -> int:
     """Steps behind `first` that the newest whole checkpoint holds."""
-    numbers = [int(path.parent.name) for path in lake.glob("runs/*/*/checkpoints/*/manifest.json")]
+    numbers = [int(path.parent.name) for path in lake.glob("runs/*/*/checkpoints/[!.]*/manifest.json")]
     return max([number - first for number in numbers], default=0)
 
 

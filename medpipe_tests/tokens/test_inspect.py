@@ -58,6 +58,15 @@ def test_a_document_that_the_corpus_lost_still_names_its_source(own_corpus: Corp
     assert show_document(shard.path, 0, lake=own_corpus.lake).provenance == {"source": "texts"}
 
 
+def test_a_corpus_that_is_being_written_is_not_read(own_corpus: Corpus) -> None:
+    shard = open_dataset(own_corpus.shards["tcm", "texts"])[0]
+    found = show_document(shard.path, 0, lake=own_corpus.lake)
+    draft = own_corpus.documents.path.parent / ".4f2a.77-1a2b3c4d.tmp"
+    draft.mkdir()
+    (draft / "manifest.json").write_text("{")
+    assert show_document(shard.path, 0, lake=own_corpus.lake) == found
+
+
 def test_whole_data_sets_have_no_mistakes(corpus: Corpus) -> None:
     assert [verify(dataset.path) for dataset in corpus.shards.values()] == [[]] * len(corpus.shards)
 
